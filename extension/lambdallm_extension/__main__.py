@@ -1,0 +1,225 @@
+"""The extension's process: register first, load beside the runtime's own start, then serve.
+
+    exec ─► listen ─► register ─► load (nice 19, 1 s at most waited for) ─► token ─► /next
+                         └ the runtime starts here                 └ serve
+
+Whatever goes wrong after `register` ends in `idle`, which keeps the function alive.
+"""
+
+from __future__ import annotations
+
+import _socket
+import posix
+import sys
+
+from lambda_runtime_api.extensions import ApiRefusedError, ExtensionClient
+from lambdallm_extension import idle
+from lambdallm_wire import names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lambdallm_extension.engine import Engine
+    from lambdallm_extension.settings import Settings
+
+EXTENSION_NAME = "lambdallm"
+"""The launcher's file name in /opt/extensions; any other would register an internal extension."""
+
+LOAD_MAX_SECONDS = 1.0
+"""Between register and the first `/next`, for loading, which takes 50 ms of CPU.
+
+It yields to the runtime's own start, so on one CPU it may end only after that. Ending it later
+still would be worse: once Init is over, a small function has a few percent of a CPU, and the
+first call would wait for the imports many times as long.
+"""
+
+NICE = 19
+"""Of the importing thread alone, so that on one CPU the runtime's own start goes first."""
+
+MARKER_FILE = "running"
+"""Left while the process lives: found at a start, the one before was killed."""
+
+BACKLOG = 128
+PORT_MAX = 65_535
+
+
+def main() -> int:
+    """Run until SHUTDOWN. Return the process's exit code."""
+    address = _environ("AWS_LAMBDA_RUNTIME_API")
+    if not address:
+        sys.stderr.write(
+            "lambdallm-extension runs inside a Lambda execution environment, which sets "
+            "AWS_LAMBDA_RUNTIME_API. Attach the layer to a function instead.\n"
+        )
+        return 2
+    client = ExtensionClient(address)
+    listener, problem = _listen()
+    try:
+        client.register(EXTENSION_NAME, ("INVOKE", "SHUTDOWN"))
+    except ApiRefusedError as refusal:
+        if refusal.error_type != "Extension.InvalidEventType":
+            raise
+        client.register(EXTENSION_NAME, ("SHUTDOWN",))  # Managed Instances have no INVOKE
+    try:
+        _run(client, listener, problem)
+    except BaseException as error:  # noqa: BLE001 - an exit here would fail the function
+        _log(f"The sidecar gives up ({type(error).__name__}: {error}); the function runs without.")
+        if listener is not None:
+            listener.close()
+        client.close()
+        idle.run(address, client.identifier)
+    return 0
+
+
+def _environ(name: str) -> str:
+    """Read one variable without `os`, whose import would delay the function's start."""
+    return posix.environ.get(name.encode("ascii"), b"").decode("utf-8", "replace")
+
+
+def _listen() -> tuple[_socket.socket | None, str]:
+    """Listen on the port before anybody can ask; return the socket, or why there is none."""
+    text = _environ(names.ENVIRONMENT_PORT)
+    port = int(text) if text.isdigit() and 0 < int(text) <= PORT_MAX else names.DEFAULT_PORT
+    listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+        listener.bind((names.HOST, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        return None, (
+            f"Port {port} cannot be listened on ({error.strerror}); set {names.ENVIRONMENT_PORT} "
+            "to a free one. The SDK uses its embedded engine until then."
+        )
+    return listener, ""
+
+
+def _run(client: ExtensionClient, listener: _socket.socket | None, problem: str) -> None:
+    from lambdallm_extension.settings import Settings, SystemClock
+
+    settings = Settings.from_environ()
+    if problem:
+        _log(problem)
+    starter = _Starter(settings, listener)
+    unclean = _mark(settings.directory)
+    starter.start()
+    if not unclean:
+        starter.wait(LOAD_MAX_SECONDS)
+
+    import time
+
+    from lambdallm_extension.lifecycle import Lifecycle
+
+    Lifecycle(client, starter.engine, SystemClock(), time.sleep, _log).run()
+    _unmark(settings.directory)
+
+
+class _Starter:
+    """Loads and starts the engine and its server on threads, while the runtime starts too."""
+
+    def __init__(self, settings: Settings, listener: _socket.socket | None) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._loaded: Engine | None = None
+        self._engine: Engine | None = None
+        self._failure = ""
+
+    def start(self) -> None:
+        import threading
+
+        self._started = threading.Event()
+        threading.Thread(target=self._start, name="lambdallm-start", daemon=True).start()
+
+    def wait(self, seconds: float) -> None:
+        self._started.wait(seconds)
+
+    def engine(self) -> Engine | None:
+        """Return the engine, or None while it is still loading or when it cannot run."""
+        return self._engine
+
+    def _start(self) -> None:
+        try:
+            self._serve(self._load())
+        except Exception as error:  # noqa: BLE001 - the loop over /next goes on without us
+            _log(f"The sidecar cannot serve ({type(error).__name__}: {error}).")
+            if self._listener is not None:
+                self._listener.close()  # the SDK sees at once that nobody serves
+        finally:
+            self._started.set()
+
+    def _load(self) -> Engine:
+        """Import on a thread of its own: its priority, once lowered, could not be raised again."""
+        import threading
+
+        loader = threading.Thread(target=self._import, name="lambdallm-load", daemon=True)
+        loader.start()
+        loader.join()
+        if self._loaded is None:
+            raise ImportError(self._failure)
+        return self._loaded
+
+    def _import(self) -> None:
+        import os
+        import threading
+
+        try:
+            if sys.platform == "linux":
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+            from lambdallm_extension import engine
+            from lambdallm_extension.server import http
+
+            del http
+            built = engine.build(self._settings)
+            built.open()
+            self._loaded = built
+        except Exception as error:  # noqa: BLE001 - told by `_load`, on the thread that waits
+            self._failure = f"{type(error).__name__}: {error}"
+
+    def _serve(self, engine: Engine) -> None:
+        import socket
+
+        from lambdallm_extension.server import token
+        from lambdallm_extension.server.http import Server
+
+        if self._listener is not None:
+            secret = token.make_token()
+            port = self._listener.getsockname()[1]
+            token.write_token(self._settings.directory, port, secret)
+            listener = socket.socket(fileno=self._listener.detach())
+            Server(listener, secret, engine, engine.telemetry.log).start()
+        self._engine = engine
+        engine.reopen()
+
+
+def _mark(directory: str) -> bool:
+    """Leave the marker; say whether one was there, because the process before was killed."""
+    import os
+
+    from lambdallm_extension.server.token import listen_directory
+
+    try:
+        path = f"{listen_directory(directory)}/{MARKER_FILE}"
+        unclean = os.path.exists(path)  # noqa: PTH110 - pathlib is not loaded before /next
+        with open(path, "w", encoding="ascii") as marker:  # noqa: PTH123
+            marker.write(str(os.getpid()))
+    except OSError as error:
+        variable = names.ENVIRONMENT_DIRECTORY
+        _log(f"{directory} cannot be written ({error.strerror}); set {variable} to one that can.")
+        return False
+    return unclean
+
+
+def _unmark(directory: str) -> None:
+    import contextlib
+    import os
+
+    with contextlib.suppress(OSError):  # it could not be written either, which was logged
+        os.unlink(f"{directory}/{MARKER_FILE}")  # noqa: PTH108
+
+
+def _log(sentence: str) -> None:
+    sys.stdout.write(f"lambdallm: {sentence}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

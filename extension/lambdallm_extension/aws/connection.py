@@ -1,0 +1,246 @@
+"""One connection to one service: opened, used for a message at a time, checked before reuse."""
+
+from __future__ import annotations
+
+import socket
+from binascii import b2a_base64
+from typing import TYPE_CHECKING, NamedTuple
+
+from lambda_runtime_api import http1
+from lambdallm_extension.aws.failures import AnswerLostError, NotSentError
+from lambdallm_extension.errors import DeadlineError, SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lambdallm_extension.aws.endpoints import Url
+    from lambdallm_extension.ports import Clock
+
+
+_OK = 200
+
+
+class Patience(NamedTuple):
+    """How long one call may take: each step has its own limit, and all of it the deadline."""
+
+    clock: Clock
+    deadline_ms: int
+    connect_seconds: float
+    read_seconds: float
+
+    def left_seconds(self) -> float:
+        """Return what is left until the deadline; it may be negative."""
+        return (self.deadline_ms - self.clock.epoch_ms()) / 1000
+
+    def to_connect(self) -> float:
+        """Return the time for one step before the request leaves.
+
+        Raises:
+            DeadlineError: There is none left.
+        """
+        left = self.left_seconds()
+        if left <= 0:
+            message = "No time left before the deadline; nothing was sent."
+            raise DeadlineError(message)
+        return min(self.connect_seconds, left)
+
+    def to_read(self) -> float:
+        """Return the time for one step of reading; zero or less when the deadline has passed."""
+        return min(self.read_seconds, self.left_seconds())
+
+
+class Connection:
+    """A connected socket and the reader of its replies. It belongs to one caller at a time.
+
+    Attributes:
+        idle_since_ms: Wall clock when it was last put aside.
+    """
+
+    __slots__ = ("_name", "_quiet", "_reader", "_received", "_socket", "idle_since_ms")
+
+    def __init__(
+        self,
+        connected: socket.socket,
+        name: str,
+        quiet: tuple[type[OSError], ...] = (BlockingIOError,),
+    ) -> None:
+        """Take a connected socket.
+
+        Args:
+            connected: Plain or TLS.
+            name: Host and port, for errors.
+            quiet: What a read raises that found nothing and would have to wait.
+        """
+        self._socket = connected
+        self._quiet = quiet
+        self._reader = http1.Reader(requests=False)
+        self._received = False
+        self._name = name
+        self.idle_since_ms = 0
+
+    def exchange(self, request: bytes, patience: Patience) -> tuple[http1.Response, bytes]:
+        """Send one request and read its reply.
+
+        Raises:
+            DeadlineError: No time is left; nothing was sent.
+            NotSentError: The request did not leave whole.
+            AnswerLostError: It did, and no whole reply came.
+        """
+        timeout = patience.to_connect()
+        self._received = False
+        try:
+            self._socket.settimeout(timeout)
+            self._socket.sendall(request)
+        except OSError as error:
+            # The peer cannot have the whole request: its last byte was never handed over.
+            message = f"{self._name} broke off while the request was being sent: {error}"
+            raise NotSentError(message) from error
+        return self._read_reply(patience)
+
+    def _read_reply(self, patience: Patience) -> tuple[http1.Response, bytes]:
+        def receive(size: int) -> bytes:
+            seconds = patience.to_read()
+            if seconds <= 0:
+                raise TimeoutError
+            self._socket.settimeout(seconds)
+            data = self._socket.recv(size)
+            self._received = self._received or bool(data)
+            return data
+
+        self._reader.expect("POST")
+        try:
+            head, body = http1.receive(self._reader, receive)
+        except TimeoutError as error:
+            message = f"{self._name} did not answer in time; the request was sent."
+            raise AnswerLostError(message) from error
+        except (OSError, http1.ProtocolError) as error:
+            message = f"{self._name} broke off before its answer was whole: {error}"
+            raise AnswerLostError(message, silent=not self._received) from error
+        if not isinstance(head, http1.Response):  # pragma: no cover - the reader reads responses
+            raise TypeError(head)
+        return head, body
+
+    @property
+    def reusable(self) -> bool:
+        """Whether nothing has come that nobody asked for."""
+        return not self._reader.buffered
+
+    def is_alive(self) -> bool:
+        """Look, without waiting, whether the peer has closed the idle connection.
+
+        Only silence is life. A real `recv` is needed rather than a look at the socket: over TLS
+        1.3 session tickets arrive unasked, and OpenSSL consumes them here.
+        """
+        try:
+            self._socket.settimeout(0)
+            self._socket.recv(1)
+        except self._quiet:
+            return True
+        except OSError:  # It is dead, whatever the reason; the caller opens another one.
+            return False
+        return False
+
+    def close(self) -> None:
+        """Close the socket; never fails."""
+        self._socket.close()
+
+
+def open_connection(
+    url: Url, proxy: Url | None, environ: Mapping[str, str], patience: Patience
+) -> Connection:
+    """Connect, through a proxy's tunnel if one is given, with TLS if the URL says so.
+
+    Raises:
+        DeadlineError: There is no time left.
+        NotSentError: Nobody answers there, or the handshake failed.
+        SettingError: The peer's certificate is not trusted, or a setting about trust is wrong.
+    """
+    name = f"{url.host}:{url.port}"
+    opened = connection = None
+    try:
+        opened = _connect(proxy or url, patience)
+        if proxy is not None:
+            _open_tunnel(opened, proxy, url, patience)
+        if url.scheme == "https":
+            connection = Connection(*_wrap(opened, name, url, environ, patience))
+        else:
+            connection = Connection(opened, name)
+    except (OSError, UnicodeError, http1.ProtocolError) as error:  # Unicode: the host's name.
+        via = f" through the proxy {proxy.host}:{proxy.port}" if proxy else ""
+        message = f"No connection to {name}{via}: {str(error) or type(error).__name__}"
+        raise NotSentError(message) from error
+    else:
+        return connection
+    finally:
+        if opened is not None and connection is None:
+            opened.close()
+
+
+def _connect(url: Url, patience: Patience) -> socket.socket:
+    """Try each address of the host; unlike `create_connection`, all within one deadline."""
+    failure: OSError = OSError("the name has no address")
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        url.host, url.port, type=socket.SOCK_STREAM
+    ):
+        attempt = socket.socket(family, kind, protocol)
+        try:
+            attempt.settimeout(patience.to_connect())
+            attempt.connect(address)
+            attempt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            failure = error
+            attempt.close()
+        except DeadlineError:
+            attempt.close()
+            raise
+        else:
+            return attempt
+    raise failure
+
+
+def _wrap(
+    opened: socket.socket, name: str, url: Url, environ: Mapping[str, str], patience: Patience
+) -> tuple[socket.socket, str, tuple[type[OSError], ...]]:
+    import ssl  # 15 ms of CPU that plain endpoints do not pay.
+
+    from lambdallm_extension.aws.tls import tls_context
+
+    context = tls_context(environ)
+    opened.settimeout(patience.to_connect())
+    try:
+        wrapped = context.wrap_socket(opened, server_hostname=url.host)
+    except ssl.SSLCertVerificationError as error:
+        message = (
+            f"The certificate of {url.host} is not trusted ({error.verify_message}): if your "
+            "network has its own authority, name its file in AWS_CA_BUNDLE."
+        )
+        raise SettingError(message) from error
+    return wrapped, name, (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+def _open_tunnel(opened: socket.socket, proxy: Url, url: Url, patience: Patience) -> None:
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    target = f"{host}:{url.port}"
+    headers = [("host", target)]
+    if proxy.userinfo:
+        token = b2a_base64(_unquote(proxy.userinfo), newline=False).decode("ascii")
+        headers.append(("proxy-authorization", f"Basic {token}"))
+    reader = http1.Reader(requests=False)
+    reader.expect("CONNECT")
+    opened.settimeout(patience.to_connect())
+    opened.sendall(http1.encode_request("CONNECT", target, headers))
+    while (head := reader.read_head()) is None:
+        opened.settimeout(patience.to_connect())
+        reader.feed(opened.recv(http1.RECEIVE_BYTES))
+    if isinstance(head, http1.Response) and head.status != _OK:
+        message = f"the proxy answers {head.status}"
+        raise OSError(message)
+
+
+def _unquote(text: str) -> bytes:
+    first, *rest = text.split("%")
+    try:
+        decoded = [bytes.fromhex(part[:2]) + part[2:].encode() for part in rest]
+    except ValueError:  # Not percent-encoded: a password with a bare "%".
+        return text.encode()
+    return b"".join([first.encode(), *decoded])

@@ -1,0 +1,148 @@
+"""Which address a service has: configured, or derived from its region's partition.
+
+Source: the endpoint rules that botocore 1.43 carries; the tests compare the two.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from lambdallm_extension.errors import SettingError
+
+if TYPE_CHECKING:
+    from lambdallm_extension.settings import Settings
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_PORT_MAX = 65_535
+
+_PARTITIONS = (
+    # A region's first letters, the domain, and the dual stack's domain where there is one.
+    ("cn-", "amazonaws.com.cn", "api.amazonwebservices.com.cn"),
+    ("us-iso-", "c2s.ic.gov", "api.aws.ic.gov"),
+    ("us-isob-", "sc2s.sgov.gov", "api.aws.scloud"),
+    ("eu-isoe-", "cloud.adc-e.uk", "cloud.adc-e.uk"),
+    ("us-isof-", "csp.hci.ic.gov", "csp.hci.ic.gov"),
+    ("eusc-", "amazonaws.eu", "api.amazonwebservices.eu"),
+    ("", "amazonaws.com", "api.aws"),
+)
+
+_FIPS_ALREADY = ("dynamodb.us-gov-west-1", "dynamodb.us-gov-east-1")
+"""Where the ordinary host is the FIPS host, unless it is asked for with a dual stack."""
+
+
+class Url(NamedTuple):
+    """An `http` or `https` URL, taken apart.
+
+    Attributes:
+        host: Without the brackets of an IPv6 address.
+        path: Without a slash at its end; "" for the root.
+        userinfo: `user:password`, percent-encoded, as a proxy's URL may carry it.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str = ""
+    query: str = ""
+    userinfo: str = ""
+
+    @property
+    def authority(self) -> str:
+        """Value of the `host` header: the port only where it is not the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+
+def parse_url(text: str, setting: str) -> Url:
+    """Take a URL apart.
+
+    Args:
+        text: The URL.
+        setting: Name of the variable it stands in, for the error.
+
+    Raises:
+        SettingError: It is not a URL of a host that speaks HTTP.
+    """
+    scheme, separator, rest = text.strip().partition("://")
+    scheme = scheme.lower()
+    rest = rest.partition("#")[0]
+    rest, _, query = rest.partition("?")
+    authority, slash, path = rest.partition("/")
+    userinfo, _, address = authority.rpartition("@")
+    host, port = _split_address(address)
+    number = _port(port) if port else _DEFAULT_PORTS.get(scheme, 0)
+    if not separator or scheme not in _DEFAULT_PORTS or not _is_host(host) or not number:
+        message = f"{setting}={text!r} is not a URL such as https://host:port."
+        raise SettingError(message)
+    return Url(scheme, host.lower(), number, (slash + path).rstrip("/"), query, userinfo)
+
+
+def resolve(service: str, settings: Settings) -> Url:
+    """Return where a service is asked.
+
+    Args:
+        service: The host's name of it, such as `dynamodb` or `bedrock-runtime`.
+        settings: With the configured endpoints, the region, and the FIPS and dual-stack flags.
+
+    Raises:
+        SettingError: No region is set, or an endpoint is not a URL.
+    """
+    region = require_region(settings)
+    for key, setting in ((service, _variable(service)), ("", "AWS_ENDPOINT_URL")):
+        if settings.endpoints.get(key):
+            return parse_url(settings.endpoints[key], setting)
+    domain, dual_stack_domain = next(
+        (domain, dual) for beginning, domain, dual in _PARTITIONS if region.startswith(beginning)
+    )
+    dual_stack = _flag(settings, "AWS_USE_DUALSTACK_ENDPOINT")
+    host = f"{service}.{region}"
+    if _flag(settings, "AWS_USE_FIPS_ENDPOINT") and (dual_stack or host not in _FIPS_ALREADY):
+        host = f"{service}-fips.{region}"
+    return Url("https", f"{host}.{dual_stack_domain if dual_stack else domain}", 443)
+
+
+def require_region(settings: Settings) -> str:
+    """Return the region.
+
+    Raises:
+        SettingError: There is none, or it cannot be part of a host's name.
+    """
+    if not settings.region:
+        message = "No AWS region: set AWS_REGION, for example AWS_REGION=us-east-1."
+        raise SettingError(message)
+    if not (settings.region.isascii() and settings.region.replace("-", "").isalnum()):
+        message = f"AWS_REGION={settings.region!r} is not a region such as us-east-1."
+        raise SettingError(message)
+    return settings.region
+
+
+def _split_address(address: str) -> tuple[str, str]:
+    if address.startswith("["):
+        host, _, port = address[1:].partition("]")
+        return host, port.removeprefix(":")
+    host, _, port = address.partition(":")
+    return host, port
+
+
+def _port(text: str) -> int:
+    """Return the number, or 0 when it is not one of a port."""
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    return number if number <= _PORT_MAX else 0
+
+
+def _is_host(text: str) -> bool:
+    return bool(text) and text.isascii() and text.translate(_HOST_CHARACTERS) == ""
+
+
+_HOST_CHARACTERS = dict.fromkeys(
+    map(ord, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:%")
+)
+
+
+def _variable(service: str) -> str:
+    return f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}"
+
+
+def _flag(settings: Settings, name: str) -> bool:
+    return settings.environ.get(name, "").lower() == "true"

@@ -1,0 +1,135 @@
+"""Everything the sidecar refuses or fails at, as one tree.
+
+    ExtensionError                         code
+    ├── InvalidRequestError                invalid_request    the caller's message is wrong
+    ├── SettingError                       configuration      somebody must change a setting
+    ├── DeadlineError                      deadline_exceeded  the invocation has no time left
+    ├── ProviderError                      model_invocation   a model's API refused or failed
+    └── StoreError                         state
+        ├── StoreUnavailableError                             a read failed; nothing was written
+        ├── StoreRefusedError                                 permission, table or item at fault
+        ├── WriteUncertainError                               the write may have happened
+        └── ConditionFailedError                              somebody was first; nothing written
+
+Catch at a branch. On the wire an error is a problem (`lambdallm_wire.errors`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from lambdallm_wire import errors as wire_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lambdallm_extension.ports import Item
+
+
+class ExtensionError(Exception):
+    """Root of the tree. `detail` says what happened and what to do."""
+
+    code: ClassVar[str] = "sidecar"
+    retryable: bool = False
+    retry_after_seconds: float | None = None
+    source: str = "lambdallm"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    def to_problem(self, request_id: str | None = None) -> wire_errors.Problem:
+        """Turn it into what travels on the wire."""
+        return wire_errors.problem(
+            self.code,
+            self.detail,
+            retryable=self.retryable,
+            retry_after_seconds=self.retry_after_seconds,
+            request_id=request_id,
+            source=self.source,
+        )
+
+
+class InvalidRequestError(ExtensionError):
+    """The caller's message is not what the route takes. Nothing was done."""
+
+    code = "invalid_request"
+
+
+class SettingError(ExtensionError):
+    """A setting is missing or wrong; `detail` names the variable. Nothing was done."""
+
+    code = "configuration"
+
+
+class DeadlineError(ExtensionError):
+    """Too little of the invocation is left for what was asked."""
+
+    code = "deadline_exceeded"
+
+
+class ProviderError(ExtensionError):
+    """A model's API refused or failed.
+
+    Attributes:
+        status: HTTP status, 0 when no answer came.
+        kind: The provider's own name of the error, such as `ThrottlingException`.
+        sent: Whether the request may have reached the model, so that it may be billed.
+    """
+
+    code = "model_invocation"
+
+    def __init__(  # noqa: PLR0913 - an error's facts, all but two of them keywords
+        self,
+        detail: str,
+        *,
+        status: int = 0,
+        kind: str = "",
+        retryable: bool = False,
+        retry_after_seconds: float | None = None,
+        sent: bool = True,
+        source: str = "bedrock",
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.kind = kind
+        self.retryable = retryable
+        self.retry_after_seconds = retry_after_seconds
+        self.sent = sent
+        self.source = source
+
+
+class StoreError(ExtensionError):
+    """The store could not do what was asked."""
+
+    code = "state"
+    source = "store"
+
+
+class StoreUnavailableError(StoreError):
+    """The store did not answer, or is throttling. Nothing was written; a read read nothing."""
+
+    retryable = True
+
+
+class StoreRefusedError(StoreError):
+    """The store said no for a reason that a retry does not mend. Nothing was written."""
+
+
+class WriteUncertainError(StoreError):
+    """The answer to a write was lost: it may have happened. Read before writing again."""
+
+    retryable = True
+
+
+class ConditionFailedError(StoreError):
+    """A condition of the write does not hold. Nothing was written.
+
+    Attributes:
+        current: What stands in the store now, one entry per action in the order given; None
+            where nothing stands or where that action's condition held.
+    """
+
+    def __init__(self, detail: str, current: Sequence[Item | None]) -> None:
+        super().__init__(detail)
+        self.current = tuple(current)

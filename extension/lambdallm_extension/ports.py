@@ -1,0 +1,283 @@
+"""What the use cases need of the world. Adapters implement these; tests run one suite per port."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Union
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lambdallm_wire.chat import ChatRequest, Usage
+
+Value = Union[None, bool, int, str, "Sequence[Value]", "Mapping[str, Value]"]
+"""What an item can hold. No floats: stores round them differently (money and times are ints)."""
+
+
+class Clock(Protocol):
+    """Time as a parameter."""
+
+    def epoch_ms(self) -> int:
+        """Wall clock, milliseconds since 1970. For expiries, deadlines and keys."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back. For durations inside one invocation only."""
+        ...
+
+
+class Random(Protocol):
+    """Chance as a parameter."""
+
+    def uniform(self, low: float, high: float) -> float:
+        """Return a number between the two."""
+        ...
+
+
+class Key(NamedTuple):
+    """Address of an item: partition and sort key, both non-empty."""
+
+    pk: str
+    sk: str
+
+
+class Item(NamedTuple):
+    """An item as it stands in the store.
+
+    `expires_at` (epoch seconds) is when the store may delete it; None: never. A store may
+    return an expired item that it has not deleted yet: the reader's clock decides.
+    """
+
+    key: Key
+    attributes: Mapping[str, Value]
+    expires_at: int | None = None
+
+
+class Condition(NamedTuple):
+    """What must hold of the stored item; all parts together. The empty condition always holds.
+
+    Attributes:
+        absent: There is no item under the key (True), there is one (False), or either (None).
+        equals: Attributes with exactly these values; an absent item has none of them.
+        at_most: Numeric attributes not above these; a missing attribute counts as 0.
+    """
+
+    absent: bool | None = None
+    equals: Mapping[str, Value] = {}
+    at_most: Mapping[str, int] = {}
+
+
+ALWAYS = Condition()
+ABSENT = Condition(absent=True)
+PRESENT = Condition(absent=False)
+
+
+class Put(NamedTuple):
+    """Write the whole item."""
+
+    item: Item
+    condition: Condition = ALWAYS
+
+
+class Add(NamedTuple):
+    """Add to numbers and set attributes of an item, creating it where it is absent.
+
+    Attributes:
+        add: Numeric attributes to change by this much; a missing one starts at 0.
+        assign: Attributes to set; others stay as they are.
+        expires_at: New expiry, None leaves it.
+    """
+
+    key: Key
+    add: Mapping[str, int] = {}
+    assign: Mapping[str, Value] = {}
+    expires_at: int | None = None
+    condition: Condition = ALWAYS
+
+
+class Check(NamedTuple):
+    """Write nothing, but refuse the transaction unless the condition holds."""
+
+    key: Key
+    condition: Condition
+
+
+Action = Put | Add | Check
+
+
+class Store(Protocol):
+    """A key-value store with conditions. Every store passes tests/extension/stores.
+
+    Reads are strongly consistent. A read that fails raises `StoreUnavailableError` or
+    `StoreRefusedError`; it never looks like "nothing there". `deadline_ms` (epoch) bounds the
+    whole operation, retries included.
+    """
+
+    def get(self, key: Key, *, deadline_ms: int) -> Item | None:
+        """Return the item, or None when there is none."""
+        ...
+
+    def query(
+        self,
+        pk: str,
+        prefix: str,
+        *,
+        reverse: bool = False,
+        limit: int | None = None,
+        deadline_ms: int,
+    ) -> list[Item]:
+        """Return the partition's items whose sort key begins with `prefix`, in its byte order.
+
+        Args:
+            pk: The partition.
+            prefix: May be empty: the whole partition.
+            reverse: Last sort key first.
+            limit: At most so many; None returns all, in as many round trips as it takes.
+            deadline_ms: Wall clock, epoch milliseconds.
+        """
+        ...
+
+    def put_if(self, put: Put, *, deadline_ms: int) -> None:
+        """Write one item if its condition holds.
+
+        Raises:
+            ConditionFailedError: It does not; `current[0]` is what stands there.
+            StoreUnavailableError: Nothing was written.
+            WriteUncertainError: It may have been written.
+        """
+        ...
+
+    def add_if(self, add: Add, *, deadline_ms: int) -> Item:
+        """Change one item if its condition holds, and return it as it is then.
+
+        Raises:
+            ConditionFailedError, StoreUnavailableError, WriteUncertainError: As `put_if`.
+        """
+        ...
+
+    def transact(self, actions: Sequence[Action], *, token: str, deadline_ms: int) -> None:
+        """Do all of it or nothing: 1 to 100 actions on different keys.
+
+        Args:
+            actions: What to do.
+            token: 1 to 36 characters; the same transaction sent again within ten minutes under
+                the same token is done once.
+            deadline_ms: Wall clock, epoch milliseconds.
+
+        Raises:
+            ConditionFailedError, StoreUnavailableError, WriteUncertainError: As `put_if`.
+        """
+        ...
+
+    def reopen(self) -> None:
+        """Drop connections that may have died in a freeze, and open a fresh one if that helps."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and sockets."""
+        ...
+
+
+class InvocationReport(NamedTuple):
+    """What one unit of work did, for telemetry. No prompt, no answer, no session id.
+
+    Attributes:
+        outcome: `ok`, `error`, or `killed` when the process vanished before `end`.
+        cost_pico_usd: Of the calls that could be priced; `unpriced_calls` counts the others.
+        session_read_ms, session_save_ms: None when no session was declared or written.
+        records_dropped: Call records that the store did not take.
+    """
+
+    work_id: str
+    request_id: str
+    environment_id: str
+    outcome: str
+    error_code: str
+    cold_start: bool
+    models: tuple[str, ...]
+    calls: int
+    errors: int
+    throttles: int
+    usage: Usage
+    cost_pico_usd: int
+    unpriced_calls: int
+    model_latency_ms: int
+    handler_ms: float | None
+    session_read_ms: float | None
+    session_save_ms: float | None
+    records_dropped: int
+    epoch_ms: int
+
+
+class Telemetry(Protocol):
+    """Where reports go. It never raises and never waits for a network."""
+
+    def emit(self, report: InvocationReport) -> None:
+        """Take one report."""
+        ...
+
+    def log(self, message: str) -> None:
+        """Take one sentence for whoever operates the function."""
+        ...
+
+
+class Prices(Protocol):
+    """What a call costs."""
+
+    def cost_pico_usd(
+        self, model_id: str, usage: Usage, *, epoch_ms: int, region: str
+    ) -> int | None:
+        """Return the exact cost, or None when the book has no price for it: never 0.
+
+        `region` is where it was asked, "" for the environment's own.
+        """
+        ...
+
+
+class Models(Protocol):
+    """Who answers for a model's name."""
+
+    def find(self, model: str) -> tuple[Provider, str]:
+        """Return the provider and its own id of the model.
+
+        Raises:
+            SettingError: No provider of that name; says which there are.
+        """
+        ...
+
+
+class ChatAnswer(NamedTuple):
+    """A provider's answer, in the terms of `lambdallm_wire.chat`.
+
+    `model` is the id that answered, where the provider names it; else the one asked.
+    """
+
+    text: str
+    content: list[dict[str, object]]
+    finish_reason: str
+    usage: Usage
+    model: str
+    provider_request_id: str
+
+
+class Provider(Protocol):
+    """One model API. Every provider passes tests/extension/providers."""
+
+    name: str
+
+    def chat(self, model_id: str, request: ChatRequest, *, deadline_ms: int) -> ChatAnswer:
+        """Ask a model once: no retries here.
+
+        Args:
+            model_id: The provider's own id, without `name/` before it.
+            request: The canonical request; its `model` is ignored.
+            deadline_ms: No use for an answer after this (epoch milliseconds).
+
+        Raises:
+            ProviderError: With `retryable` and `sent` set right.
+            DeadlineError: Nothing was sent, there is no time left.
+        """
+        ...
+
+    def reopen(self) -> None:
+        """Drop connections that may have died in a freeze, and open a fresh one if that helps."""
+        ...

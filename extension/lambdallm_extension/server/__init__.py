@@ -1,0 +1,1 @@
+"""The localhost API: sockets and guards in `http`, the token in `token`, routes in `handlers`."""

@@ -1,0 +1,163 @@
+"""The routes under `/v1`: decode, check, call the use case, encode. Errors become problems."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lambdallm_extension import VERSION, errors
+from lambdallm_wire import codec, errors as wire_errors, names, routes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lambdallm_extension.ports import Telemetry
+    from lambdallm_extension.services.chat import Chat
+    from lambdallm_extension.services.invocations import Invocations
+    from lambdallm_wire.codec import Message
+
+SESSION_ID_MAX = 256
+IDENTITY_MAX = 512
+"""A DynamoDB sort key holds 1,024 bytes."""
+
+
+class Handlers:
+    """Answers requests; the server and the embedded engine both call `handle`."""
+
+    def __init__(
+        self,
+        invocations: Invocations,
+        chat: Callable[[], Chat],
+        telemetry: Telemetry,
+        *,
+        environment_id: Callable[[], str],
+    ) -> None:
+        self._invocations = invocations
+        self._chat = chat
+        self._telemetry = telemetry
+        self._environment_id = environment_id
+        self._routes: dict[tuple[str, str], Callable[[Message, int], Any]] = {
+            _address(routes.BEGIN): self._begin,
+            _address(routes.END): self._end,
+            _address(routes.WINDOW): self._window,
+            _address(routes.APPEND): self._append,
+            _address(routes.SAVE): self._save,
+            _address(routes.CHAT): self._ask,
+            _address(routes.HEALTH): self._health,
+        }
+
+    def handle(self, method: str, path: str, body: bytes, *, connection: int) -> tuple[int, bytes]:
+        """Answer one request with a status and a JSON body. Never raises.
+
+        Args:
+            method: HTTP method.
+            path: Request target.
+            body: The message, empty where the route takes none.
+            connection: Identifies the caller's connection; its end closes what it began.
+        """
+        work_id = None
+        try:
+            handler = self._routes.get((method, path))
+            if handler is None:
+                detail = f"There is no {method} {path}. Is the SDK newer than the layer?"
+                return _refusal(wire_errors.problem("not_found", detail))
+            message = codec.decode(body) if body else {}
+            work_id = message.get("work_id")
+            return 200, codec.encode(handler(message, connection))
+        except errors.ExtensionError as error:
+            return _refusal(error.to_problem(work_id if isinstance(work_id, str) else None))
+        except codec.CodecError as error:
+            return _refusal(wire_errors.problem("invalid_request", str(error)))
+        except Exception as error:  # noqa: BLE001 - one faulty request must not end the sidecar
+            self._telemetry.log(f"{method} {path} failed: {type(error).__name__}: {error}")
+            detail = f"The sidecar failed ({type(error).__name__}); see the function's log."
+            return _refusal(wire_errors.problem("sidecar", detail, retryable=True))
+
+    def _health(self, _message: Message, _connection: int) -> Message:
+        return {"status": "ok", **self._version()}
+
+    def _begin(self, message: Message, connection: int) -> Message:
+        _require(message, work_id=str, request_id=str, deadline_epoch_ms=int)
+        rule = message.get("session")
+        if rule is not None:
+            _check_rule(rule)
+        self._invocations.begin(message, connection)  # type: ignore[arg-type]  # checked above
+        return self._version()
+
+    def _end(self, message: Message, _connection: int) -> Any:
+        _require(message, work_id=str)
+        return self._invocations.end(message)  # type: ignore[arg-type]
+
+    def _window(self, message: Message, _connection: int) -> Any:
+        _require(message, work_id=str)
+        return self._invocations.session(message["work_id"]).window()
+
+    def _append(self, message: Message, _connection: int) -> Message:
+        _require(message, work_id=str)
+        turns = message.get("turns", [])
+        for turn in turns:
+            _require(turn, role=str, at_epoch_ms=int)
+            if "content" not in turn:
+                reason = "A turn needs a content."
+                raise errors.InvalidRequestError(reason)
+        self._invocations.session(message["work_id"]).append(
+            turns, metadata=message.get("metadata"), clear=message.get("clear", False)
+        )
+        return {"accepted": len(turns)}
+
+    def _save(self, message: Message, _connection: int) -> Message:
+        _require(message, work_id=str)
+        work = self._invocations.find(message["work_id"])
+        return {"version": self._invocations.session(message["work_id"]).save(work.left_seconds())}
+
+    def _ask(self, message: Message, _connection: int) -> Any:
+        _require(message, work_id=str, call_id=str, messages=list)
+        work = self._invocations.find(message["work_id"])
+        deadline_ms = min(work.deadline_ms, message.get("deadline_epoch_ms", work.deadline_ms))
+        return self._chat().ask(message, work.totals, deadline_ms=deadline_ms)  # type: ignore[arg-type]
+
+    def _version(self) -> Message:
+        return {
+            "wire_version": names.WIRE_VERSION,
+            "sidecar_version": VERSION,
+            "environment_id": self._environment_id(),
+        }
+
+
+def _address(route: routes.Route) -> tuple[str, str]:
+    return route.method, route.path
+
+
+def _refusal(problem: wire_errors.Problem) -> tuple[int, bytes]:
+    return problem["status"], codec.encode(problem)
+
+
+def _require(message: Message, **kinds: type) -> None:
+    for field, kind in kinds.items():
+        value = message.get(field)
+        if not isinstance(value, kind) or value == "":
+            reason = f"The field {field!r} must be a {kind.__name__} that is not empty."
+            raise errors.InvalidRequestError(reason)
+
+
+def _check_rule(rule: Message) -> None:
+    _require(rule, session_id=str, identity=str, ttl_seconds=int, memory=dict, durability=str)
+    session_id = rule["session_id"]
+    printable = session_id.isascii() and session_id.isprintable()
+    if not printable or "#" in session_id or len(session_id) > SESSION_ID_MAX:
+        reason = f"A session id has 1 to {SESSION_ID_MAX} printable ASCII characters without '#'."
+        raise errors.InvalidRequestError(reason)
+    if len(rule["identity"].encode("utf-8", "replace")) > IDENTITY_MAX:
+        reason = f"The identity of an event has at most {IDENTITY_MAX} bytes."
+        raise errors.InvalidRequestError(reason)
+    if rule["ttl_seconds"] <= 0:
+        reason = "A session's ttl is more than 0 seconds."
+        raise errors.InvalidRequestError(reason)
+    if rule["durability"] not in ("before_response", "after_response"):
+        reason = f"Durability {rule['durability']!r} is not known to this layer."
+        raise errors.InvalidRequestError(reason)
+    memory = rule["memory"]
+    if memory.get("strategy") not in ("full_history", "sliding_window"):
+        reason = f"Memory strategy {memory.get('strategy')!r} is not known to this layer."
+        raise errors.InvalidRequestError(reason)
+    if memory["strategy"] == "sliding_window":
+        _require(memory, max_messages=int)

@@ -1,0 +1,187 @@
+"""The server on 127.0.0.1: a thread a connection, the guards, and nothing of the routes.
+
+Refused before a route sees it: a missing or wrong token, a foreign `Host` (DNS rebinding), an
+`Origin` (a browser), `X-Forwarded-For` (a proxy), a head or body that is too long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import socket
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Protocol
+
+from lambda_runtime_api import http1
+from lambdallm_wire import codec, errors as wire_errors, names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CONNECTIONS_MAX = 128
+"""Open at once; an environment has one SDK process, on Managed Instances up to 64, times a pool."""
+
+OK = 200
+FORBIDDEN_HEADERS = ("origin", "x-forwarded-for")
+
+JSON_HEADERS = (("content-type", "application/json"),)
+PROBLEM_HEADERS = (("content-type", wire_errors.CONTENT_TYPE),)
+
+
+class Api(Protocol):
+    """What the server serves."""
+
+    def handle(self, method: str, path: str, body: bytes, *, connection: int) -> tuple[int, bytes]:
+        """Answer one request with a status and a JSON body. Never raises."""
+        ...
+
+    def disconnected(self, connection: int) -> None:
+        """Know that a connection is gone."""
+        ...
+
+
+class Server:
+    """Serves the API on a listening socket until it is closed."""
+
+    def __init__(
+        self, listener: socket.socket, token: str, api: Api, log: Callable[[str], None]
+    ) -> None:
+        """Take a socket that listens on 127.0.0.1.
+
+        Args:
+            listener: Bound and listening.
+            token: What every request must carry.
+            api: Answers the requests.
+            log: Gets a sentence about a fault of ours.
+        """
+        self._listener = listener
+        self._token = token.encode("ascii")
+        self._api = api
+        self._log = log
+        port = listener.getsockname()[1]
+        self._hosts = (f"{names.HOST}:{port}", f"localhost:{port}")
+        self._lock = Lock()
+        self._open: dict[int, socket.socket] = {}
+        self._next_connection = 1
+        self._closed = False
+
+    def start(self) -> None:
+        """Serve from now on, on threads of its own."""
+        Thread(target=self._accept, name="lambdallm-accept", daemon=True).start()
+
+    def close(self) -> None:
+        """Close the socket and every connection."""
+        with self._lock:
+            self._closed = True
+            connections = list(self._open.values())
+        for sock in (self._listener, *connections):
+            with contextlib.suppress(OSError):  # gone already, which is what is wanted
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
+
+    def _accept(self) -> None:
+        while not self._closed:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError as error:
+                if not self._closed:
+                    self._log(f"The localhost API stopped accepting: {error}")
+                return
+            connection = self._admit(sock)
+            if connection is None:
+                sock.close()
+                continue
+            Thread(
+                target=self._serve,
+                args=(sock, connection),
+                name=f"lambdallm-{connection}",
+                daemon=True,
+            ).start()
+
+    def _admit(self, sock: socket.socket) -> int | None:
+        """Number a connection; None when there are too many."""
+        with self._lock:
+            if len(self._open) >= CONNECTIONS_MAX:
+                return None
+            connection = self._next_connection
+            self._next_connection += 1
+            self._open[connection] = sock
+            return connection
+
+    def _serve(self, sock: socket.socket, connection: int) -> None:
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._serve_requests(sock, connection)
+        except http1.ConnectionEndedError:
+            pass  # how every connection ends
+        except http1.ProtocolError as error:
+            self._refuse(sock, error)
+        except OSError:
+            pass  # reset by the client, or closed by `close`
+        finally:
+            with self._lock:
+                self._open.pop(connection, None)
+            sock.close()
+            self._api.disconnected(connection)
+
+    def _serve_requests(self, sock: socket.socket, connection: int) -> None:
+        reader = http1.Reader(requests=True)
+        keep_alive = True
+        while keep_alive:
+            request, body = http1.receive(reader, sock.recv)
+            if not isinstance(request, http1.Request):
+                return
+            keep_alive = request.keep_alive
+            problem = self._guard(request)
+            if problem is None:
+                status, reply = self._api.handle(
+                    request.method, request.target, body, connection=connection
+                )
+            else:
+                status, reply = problem["status"], codec.encode(problem)
+            headers = JSON_HEADERS if status == OK else PROBLEM_HEADERS
+            sock.sendall(http1.encode_response(status, headers, reply))
+
+    def _guard(self, request: http1.Request) -> wire_errors.Problem | None:
+        """Return why a request is refused, or None."""
+        if request.header("host") not in self._hosts:
+            detail = f"Ask {self._hosts[0]} by that name: this API is for this environment alone."
+            return wire_errors.problem("forbidden", detail)
+        for name in FORBIDDEN_HEADERS:
+            if request.header(name):
+                detail = f"Requests with {name!r} are refused: they come from a browser or a proxy."
+                return wire_errors.problem("forbidden", detail)
+        given = request.header(names.TOKEN_HEADER).encode("latin-1")
+        if not hmac.compare_digest(given, self._token):
+            detail = (
+                f"Send the header {names.TOKEN_HEADER} with the token from the file "
+                f"'{names.TOKEN_FILE}' in LAMBDALLM_DIRECTORY."
+            )
+            return wire_errors.problem("unauthorized", detail)
+        return None
+
+    def _refuse(self, sock: socket.socket, error: http1.ProtocolError) -> None:
+        code = "too_large" if error.status in (413, 431) else "invalid_request"
+        problem = wire_errors.problem(code, str(error))
+        headers = (*PROBLEM_HEADERS, ("connection", "close"))
+        try:
+            sock.sendall(http1.encode_response(error.status, headers, codec.encode(problem)))
+        except OSError:
+            return  # the client has gone; there is nobody to tell
+
+
+def listen(port: int) -> socket.socket:
+    """Listen on 127.0.0.1.
+
+    Raises:
+        OSError: The port is taken.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((names.HOST, port))
+        listener.listen(CONNECTIONS_MAX)
+    except OSError:
+        listener.close()
+        raise
+    return listener

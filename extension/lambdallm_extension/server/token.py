@@ -1,0 +1,56 @@
+"""The token that every request carries, and the file that hands it to the SDK.
+
+It keeps web pages and confused proxies (SSRF) out. It cannot keep the function's own code out,
+nor is it meant to: both are one user in one environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+
+from lambdallm_wire import names
+
+TOKEN_BYTES = 32
+
+
+def listen_directory(directory: str) -> str:
+    """Make the directory if it is not there, for this user alone.
+
+    Raises:
+        OSError: It cannot be made, or belongs to somebody else.
+    """
+    try:
+        os.mkdir(directory, 0o700)  # noqa: PTH102 - pathlib is not loaded before register
+    except FileExistsError:
+        found = os.lstat(directory)
+        if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
+            message = f"{directory} belongs to somebody else, or is no directory."
+            raise PermissionError(message) from None
+        os.chmod(directory, 0o700)  # noqa: PTH101 - as above
+    return directory
+
+
+def make_token() -> str:
+    """Return a fresh token, in hex."""
+    return os.urandom(TOKEN_BYTES).hex()
+
+
+def write_token(directory: str, port: int, token: str) -> None:
+    """Leave `PORT TOKEN` in the directory, whole or not at all, readable by this user alone.
+
+    Raises:
+        OSError: The directory or the file system does not let us.
+    """
+    path = f"{listen_directory(directory)}/{names.TOKEN_FILE}"
+    draft = f"{path}.{os.getpid()}"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(draft)  # noqa: PTH108 - left by a process that was killed here
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    descriptor = os.open(draft, flags, 0o600)
+    try:
+        os.write(descriptor, f"{port} {token}\n".encode("ascii"))
+    finally:
+        os.close(descriptor)
+    os.replace(draft, path)  # noqa: PTH105

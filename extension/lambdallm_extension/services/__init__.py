@@ -1,0 +1,1 @@
+"""What the sidecar does for a handler, one use case a module, over the ports."""

@@ -1,0 +1,219 @@
+"""The stored form of a session: what its items hold, and the actions that write them.
+
+Shapes (attributes beside the keys of `domain.keys` and `expires_at`, epoch seconds):
+    HEAD      {"schema": 1, "exchanges": 17, "first_exchange": 1, "metadata": "{…}"}
+    EXCHANGE  {"schema": 1, "number": 17, "turns": 2, "answered": true, "writer": "work id"}
+    TURN      {"schema": 1, "role": "user", "content": "JSON", "metadata": "JSON", "at": epoch ms,
+               "exchange": "identity of the event", "void": true where nothing stands any more}
+
+Content and metadata are JSON texts, because stores round numbers and users' floats must not be.
+The head's expiry rules. Turns live up to twice as long, so that a head renewed by one write need
+not rewrite them; when it has expired, `first_exchange` moves behind them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from lambdallm_extension import errors
+from lambdallm_extension.domain import keys
+from lambdallm_extension.domain.memory import StoredTurn
+from lambdallm_extension.ports import ABSENT, PRESENT, Add, Condition, Item, Key, Put
+from lambdallm_wire import names
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lambdallm_extension.ports import Action, Value
+    from lambdallm_wire.sessions import Turn
+
+
+class Head(NamedTuple):
+    """A session's head as a reader takes it.
+
+    Attributes:
+        stored_exchanges: The counter that the next writer must find; None: there is no item.
+        next_exchange: Number of the exchange that is opened next.
+        first_exchange: Exchanges below it are expired or cleared.
+        version: Exchanges ever opened in the living session; 0 when there is none.
+        stale_exchange: Number of an expired exchange of our own identity that is replaced.
+    """
+
+    stored_exchanges: int | None
+    next_exchange: int
+    first_exchange: int
+    version: int
+    metadata: dict[str, object]
+    stale_exchange: int | None = None
+
+
+class Exchange(NamedTuple):
+    """An exchange as it stands in the store."""
+
+    number: int
+    turns: int
+    answered: bool
+    writer: str
+
+
+def read_head(item: Item | None, *, now: int, last_exchange: int) -> Head:
+    """Read a head; an expired one hides everything before it.
+
+    Args:
+        item: As it came from the store.
+        now: Epoch seconds.
+        last_exchange: The highest number seen in turns: it may outlive a deleted head.
+    """
+    if item is None:
+        following = last_exchange + 1
+        return Head(None, following, following, 0, {})
+    check_schema(item)
+    exchanges = cast("int", item.attributes["exchanges"])
+    following = max(exchanges, last_exchange) + 1
+    if item.expires_at is not None and item.expires_at <= now:
+        return Head(exchanges, following, following, 0, {})
+    first = cast("int", item.attributes.get("first_exchange", 1))
+    metadata = cast("str", item.attributes.get("metadata", "{}"))
+    return Head(exchanges, following, first, exchanges, json.loads(metadata))
+
+
+def read_turn(item: Item) -> StoredTurn:
+    """Read a turn."""
+    check_schema(item)
+    exchange, place = keys.parse_turn_sk(item.key.sk)
+    attributes = item.attributes
+    turn: Turn = {
+        "role": cast("str", attributes["role"]),
+        "content": json.loads(cast("str", attributes["content"])),
+        "metadata": json.loads(cast("str", attributes.get("metadata", "{}"))),
+        "at_epoch_ms": cast("int", attributes["at"]),
+    }
+    return StoredTurn(exchange, place, cast("str", attributes["exchange"]), turn)
+
+
+def is_void(item: Item) -> bool:
+    """Say whether the turn was replaced by an answer with fewer turns."""
+    return item.attributes.get("void") is True
+
+
+def read_exchange(item: Item) -> Exchange:
+    """Read an exchange."""
+    check_schema(item)
+    attributes = item.attributes
+    return Exchange(
+        cast("int", attributes["number"]),
+        cast("int", attributes["turns"]),
+        attributes["answered"] is True,
+        cast("str", attributes["writer"]),
+    )
+
+
+def exchange_item(key: Key, *, number: int, writer: str, expires_at: int) -> Item:
+    """Make an exchange that has said nothing yet."""
+    attributes: dict[str, Value] = {
+        "schema": names.ITEM_SCHEMA_VERSION,
+        "number": number,
+        "turns": 0,
+        "answered": False,
+        "writer": writer,
+    }
+    return Item(key, attributes, expires_at)
+
+
+def count_exchange(key: Key, head: Head, *, expires_at: int) -> Add:
+    """Add the next exchange to the head that was read, and to no other."""
+    counted = head.next_exchange - (head.stored_exchanges or 0)
+    assign: dict[str, Value] = {"schema": names.ITEM_SCHEMA_VERSION}
+    if head.version == 0:
+        assign |= {"first_exchange": head.first_exchange, "metadata": "{}"}
+    if head.stored_exchanges is None:
+        condition = ABSENT
+    else:
+        condition = Condition(equals={"exchanges": head.stored_exchanges})
+    return Add(key, {"exchanges": counted}, assign, expires_at, condition)
+
+
+def change_head(key: Key, *, metadata: dict[str, object] | None, first_exchange: int | None) -> Add:
+    """Set metadata, or hide what came before an exchange; the head must exist."""
+    assign: dict[str, Value] = {}
+    if metadata is not None:
+        assign["metadata"] = _to_json(metadata)
+    if first_exchange is not None:
+        assign["first_exchange"] = first_exchange
+    return Add(key, assign=assign, condition=PRESENT)
+
+
+def turn_puts(  # noqa: PLR0913 - one write, spelled out
+    pk: str,
+    exchange: int,
+    identity: str,
+    turns: Sequence[Turn],
+    *,
+    first: int,
+    replaced: int,
+    expires_at: int,
+) -> list[Action]:
+    """Write turns from index `first` on, and void what an earlier attempt left behind them."""
+    puts: list[Action] = []
+    for index, turn in enumerate(turns, start=first):
+        attributes: dict[str, Value] = {
+            "schema": names.ITEM_SCHEMA_VERSION,
+            "role": turn["role"],
+            "content": _to_json(turn["content"]),
+            "at": turn["at_epoch_ms"],
+            "exchange": identity,
+        }
+        if turn.get("metadata"):
+            attributes["metadata"] = _to_json(turn["metadata"])
+        puts.append(Put(Item(_turn_key(pk, exchange, index), attributes, expires_at)))
+    for index in range(first + len(turns), replaced):
+        void: dict[str, Value] = {
+            "schema": names.ITEM_SCHEMA_VERSION,
+            "role": "assistant",
+            "content": '""',
+            "at": 0,
+            "exchange": identity,
+            "void": True,
+        }
+        puts.append(Put(Item(_turn_key(pk, exchange, index), void, expires_at)))
+    return puts
+
+
+def token(*parts: object) -> str:
+    """Name a transaction: the same parts, the same 32 hex digits."""
+    text = "\0".join(map(str, parts))
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def check_schema(item: Item) -> None:
+    """Refuse an item that a newer version wrote, rather than misread it.
+
+    Raises:
+        StoreRefusedError: It is newer than this reader.
+    """
+    schema = item.attributes.get("schema")
+    if not isinstance(schema, int) or schema > names.ITEM_SCHEMA_VERSION:
+        message = (
+            f"Item {item.key.pk.split('#')[0]}/{item.key.sk} has schema {schema!r}; this sidecar "
+            f"reads up to {names.ITEM_SCHEMA_VERSION}. Update the layer of this function."
+        )
+        raise errors.StoreRefusedError(message)
+
+
+def _turn_key(pk: str, exchange: int, index: int) -> Key:
+    try:
+        return Key(pk, keys.turn_sk(exchange, index))
+    except ValueError as error:
+        message = f"{error} Start a new session."
+        raise errors.StoreRefusedError(message) from None
+
+
+def _to_json(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a character, cut from an emoji: only escapes can hold it
+        return json.dumps(value, separators=(",", ":"))
+    return text

@@ -1,0 +1,1 @@
+"""Where the sidecar's reports go: CloudWatch's embedded metric format, on stdout."""

@@ -1,0 +1,127 @@
+"""One line of CloudWatch's embedded metric format (EMF) for each unit of work.
+
+The line is the log entry, whole: anything before or after it, and CloudWatch takes it for text.
+Source: "Specification: Embedded metric format", CloudWatch user guide, 2026-10. At most 100
+metrics a line; USD has no unit there, so cost carries `None`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lambdallm_extension.ports import InvocationReport
+
+PICO_DIGITS = 12
+
+SEVERAL_MODELS = "several"
+"""Value of the dimension `Model` when one unit of work asked more than one."""
+
+
+class EmfTelemetry:
+    """Writes reports and sentences as lines."""
+
+    def __init__(
+        self,
+        write_line: Callable[[str], None],
+        *,
+        namespace: str,
+        function_name: str,
+        metrics: bool,
+    ) -> None:
+        """Take where to write.
+
+        Args:
+            write_line: Gets one line without its end, from several threads.
+            namespace: CloudWatch namespace.
+            function_name: Value of the dimension `FunctionName`.
+            metrics: False writes no metric lines; sentences are still written.
+        """
+        self._write_line = write_line
+        self._namespace = namespace
+        self._function_name = function_name
+        self._metrics = metrics
+
+    def emit(self, report: InvocationReport) -> None:
+        """Write one metric line."""
+        if self._metrics:
+            self._write_line(
+                to_line(report, namespace=self._namespace, function_name=self._function_name)
+            )
+
+    def log(self, message: str) -> None:
+        """Write one sentence, on one line."""
+        self._write_line("lambdallm: " + " ".join(message.split()))
+
+
+def to_line(report: InvocationReport, *, namespace: str, function_name: str) -> str:
+    """Make the EMF line of a report. `CostUSD` is the exact decimal, all of its digits."""
+    metrics = _metrics(report)
+    dimensions = [["FunctionName"]]
+    properties: dict[str, object] = {"FunctionName": function_name}
+    if report.models:
+        dimensions.append(["FunctionName", "Model"])
+        properties["Model"] = report.models[0] if len(report.models) == 1 else SEVERAL_MODELS
+    definitions = [{"Name": name, "Unit": unit} for name, (unit, _) in metrics.items()]
+    definitions.append({"Name": "CostUSD", "Unit": "None"})
+    directive = {"Namespace": namespace, "Dimensions": dimensions, "Metrics": definitions}
+    properties |= {
+        "_aws": {"Timestamp": report.epoch_ms, "CloudWatchMetrics": [directive]},
+        "requestId": report.request_id,
+        "workId": report.work_id,
+        "environmentId": report.environment_id,
+        "outcome": report.outcome,
+    }
+    if report.error_code:
+        properties["errorCode"] = report.error_code
+    properties |= {name: value for name, (_, value) in metrics.items()}
+    text = json.dumps(properties, ensure_ascii=False, separators=(",", ":"))
+    return f'{text[:-1]},"CostUSD":{usd(report.cost_pico_usd)}}}'
+
+
+def usd(pico_usd: int) -> str:
+    """Write pico-USD as the exact decimal number of USD: 14750000 is `0.00001475`."""
+    whole, fraction = divmod(pico_usd, 10**PICO_DIGITS)
+    digits = f"{fraction:0{PICO_DIGITS}d}".rstrip("0")
+    return f"{whole}.{digits}" if digits else str(whole)
+
+
+def _metrics(report: InvocationReport) -> dict[str, tuple[str, float]]:
+    usage = report.usage
+    metrics: dict[str, tuple[str, float]] = {
+        "Calls": ("Count", report.calls),
+        "InputTokens": (
+            "Count",
+            usage["uncached_input_tokens"]
+            + usage["cache_read_tokens"]
+            + usage["cache_write_5m_tokens"]
+            + usage["cache_write_1h_tokens"],
+        ),
+        "OutputTokens": ("Count", usage["output_tokens"]),
+        "CacheReadTokens": ("Count", usage["cache_read_tokens"]),
+        "CacheWriteTokens": (
+            "Count",
+            usage["cache_write_5m_tokens"] + usage["cache_write_1h_tokens"],
+        ),
+        "UnpricedCalls": ("Count", report.unpriced_calls),
+        "Errors": ("Count", report.errors),
+        "Throttles": ("Count", report.throttles),
+        "FailedInvocations": ("Count", int(report.outcome != "ok")),
+        "ColdStart": ("Count", int(report.cold_start)),
+    }
+    if report.calls:
+        metrics["LatencyMs"] = ("Milliseconds", report.model_latency_ms)
+    timed = (
+        ("HandlerMs", report.handler_ms),
+        ("SessionReadMs", report.session_read_ms),
+        ("SessionSaveMs", report.session_save_ms),
+    )
+    for name, value in timed:
+        if value is not None:
+            metrics[name] = ("Milliseconds", round(value, 3))
+    if report.records_dropped:
+        metrics["RecordsDropped"] = ("Count", report.records_dropped)
+    return metrics

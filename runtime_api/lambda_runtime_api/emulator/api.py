@@ -1,0 +1,199 @@
+"""The Runtime API and the Extensions API, as one environment answers them.
+
+    /2018-06-01/runtime/invocation/next | ID/response | ID/error, runtime/init/error
+    /2020-01-01/extension/register | event/next | init/error | exit/error
+
+Every rule is in `states`; here requests become calls and callers wait for their events.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import uuid4
+
+from lambda_runtime_api.emulator.server import Answer
+from lambda_runtime_api.emulator.states import Life, RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lambda_runtime_api.emulator.variables import Function
+    from lambda_runtime_api.http1 import Request
+
+PAYLOAD_MAX_BYTES = 6_291_556
+"""6 MB and 100 bytes. Source: the message of the error `Function.ResponseSizeTooLarge`."""
+
+_JSON = ("content-type", "application/json")
+_RUNTIME = "/2018-06-01/runtime/"
+_EXTENSION = "/2020-01-01/extension/"
+_PATHS = (
+    f"{_RUNTIME}invocation/next",
+    f"{_RUNTIME}init/error",
+    f"{_EXTENSION}register",
+    f"{_EXTENSION}event/next",
+    f"{_EXTENSION}init/error",
+    f"{_EXTENSION}exit/error",
+)
+
+
+class Invocation(NamedTuple):
+    """What the runtime gets from `next`."""
+
+    headers: list[tuple[str, str]]
+    payload: bytes
+
+
+class Response(NamedTuple):
+    """What the runtime answered."""
+
+    payload: bytes
+    error_type: str | None
+
+
+class Api:
+    """Answers the processes of an environment. `changed` guards and announces all its state."""
+
+    def __init__(self, function: Function) -> None:
+        self._function = function
+        self.changed = threading.Condition()
+        self.life: Life | None = None
+        self.response: Response | None = None
+
+    def answer(self, request: Request, body: bytes) -> Answer | None:
+        """Answer one request; None when the environment ends before there is an answer."""
+        path = request.target.partition("?")[0]
+        with self.changed:
+            life = self.life
+            if life is None:
+                return None
+            try:
+                return self._route(life, path, request, body)
+            except RefusedError as error:
+                return _problem(error.status, error.error_type, error.message)
+            finally:
+                self.changed.notify_all()
+
+    def _route(self, life: Life, path: str, request: Request, body: bytes) -> Answer | None:
+        match (request.method, path):
+            case ("GET", "/2018-06-01/runtime/invocation/next"):
+                answer = self._runtime_next(life)
+            case ("GET", "/2020-01-01/extension/event/next"):
+                answer = self._extension_next(life, request)
+            case ("POST", "/2020-01-01/extension/register"):
+                answer = self._register(life, request, body)
+            case ("PUT", "/2022-07-01/telemetry" | "/2020-08-15/logs"):
+                answer = _problem(202, "Telemetry.NotSupported", "Telemetry API is not supported")
+            case ("POST", "/2018-06-01/runtime/init/error"):
+                life.runtime_init_error(_error_type(request, body, "Runtime.Unknown"), body)
+                answer = _accepted()
+            case ("POST", "/2020-01-01/extension/init/error"):
+                answer = _extension_error(life, "init/error", request)
+            case ("POST", "/2020-01-01/extension/exit/error"):
+                answer = _extension_error(life, "exit/error", request)
+            case (_, _) if path in _PATHS:
+                answer = Answer(405, [], b"")
+            case ("POST", _) if path.startswith(_RUNTIME):
+                answer = self._runtime_says(life, path[len(_RUNTIME) :], request, body)
+            case _:
+                answer = _not_found()
+        return answer
+
+    def _register(self, life: Life, request: Request, body: bytes) -> Answer:
+        extension = life.register(request.header("lambda-extension-name"), _decode(body))
+        registration = {
+            "functionName": self._function.name,
+            "functionVersion": self._function.version,
+            "handler": self._function.handler,
+        }
+        features = request.header("lambda-extension-accept-feature").split(",")
+        if "accountId" in (feature.strip() for feature in features):
+            registration["accountId"] = self._function.account_id
+        headers = [_JSON, ("Lambda-Extension-Identifier", extension.identifier)]
+        return Answer(200, headers, json.dumps(registration).encode())
+
+    def _extension_next(self, life: Life, request: Request) -> Answer | None:
+        extension = life.extension_next(request.header("lambda-extension-identifier"))
+        self.changed.notify_all()
+        while (event := life.take_event(extension)) is None:
+            self.changed.wait()
+            if life.ended:
+                return None
+        headers = [_JSON, ("Lambda-Extension-Event-Identifier", str(uuid4()))]
+        return Answer(200, headers, json.dumps(event).encode())
+
+    def _runtime_next(self, life: Life) -> Answer | None:
+        life.runtime_next()
+        self.changed.notify_all()
+        while (invocation := life.take_invocation()) is None:
+            self.changed.wait()
+            if life.ended:
+                return None
+        return Answer(200, [_JSON, *invocation.headers], invocation.payload)
+
+    def _runtime_says(self, life: Life, path: str, request: Request, body: bytes) -> Answer:
+        match path.split("/"):
+            case ["invocation", request_id, "response" | "error" as said]:
+                life.runtime_responds(request_id, said)
+            case _:
+                return _not_found()
+        if said == "error":
+            self.response = Response(body, _error_type(request, body, "Function.Unknown"))
+        elif len(body) > PAYLOAD_MAX_BYTES:
+            return self._too_large(len(body))
+        else:
+            self.response = Response(body, None)
+        return _accepted()
+
+    def _too_large(self, size: int) -> Answer:
+        error_type = "Function.ResponseSizeTooLarge"
+        message = (
+            f"Response payload size ({size} bytes) exceeded maximum allowed payload size "
+            f"({PAYLOAD_MAX_BYTES} bytes)."
+        )
+        self.response = Response(problem_payload(error_type, message), error_type)
+        message = f"Exceeded maximum allowed payload size ({PAYLOAD_MAX_BYTES} bytes)."
+        return _problem(413, "RequestEntityTooLarge", message)
+
+
+def problem_payload(error_type: str, message: str) -> bytes:
+    """Make what a caller gets when the environment failed and not the handler."""
+    return json.dumps({"errorMessage": message, "errorType": error_type}).encode()
+
+
+def _extension_error(life: Life, said: str, request: Request) -> Answer:
+    life.extension_error(
+        request.header("lambda-extension-identifier"),
+        said,
+        request.header("lambda-extension-function-error-type"),
+    )
+    return _accepted()
+
+
+def _error_type(request: Request, body: bytes, default: str) -> str:
+    """Find the error's name: the exception's in the body, else Lambda's own in the header."""
+    problem = _decode(body)
+    named = problem.get("errorType") if isinstance(problem, dict) else None
+    return str(named or request.header("lambda-runtime-function-error-type") or default)
+
+
+def _decode(body: bytes) -> object:
+    try:
+        value: object = json.loads(body)
+    except ValueError:
+        return None
+    return value
+
+
+def _accepted() -> Answer:
+    return Answer(202, [_JSON], b'{"status":"OK"}\n')
+
+
+def _not_found() -> Answer:
+    return Answer(404, [("content-type", "text/plain")], b"404 page not found\n")
+
+
+def _problem(status: int, error_type: str, message: str) -> Answer:
+    body: Mapping[str, str] = {"errorMessage": message, "errorType": error_type}
+    return Answer(status, [_JSON], json.dumps(body).encode())

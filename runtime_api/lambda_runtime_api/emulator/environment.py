@@ -1,0 +1,209 @@
+"""A whole execution environment on one machine, and the calls that a test makes on it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from lambda_runtime_api.emulator.api import Api
+from lambda_runtime_api.emulator.lifecycle import Call, Invocation, Lifecycle
+from lambda_runtime_api.emulator.logs import LogLine, LogPump
+from lambda_runtime_api.emulator.phases import Phases, Program
+from lambda_runtime_api.emulator.runtimes import prepare_runtime
+from lambda_runtime_api.emulator.server import Server, free_port
+from lambda_runtime_api.emulator.variables import Function, Places, function_variables
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from lambda_runtime_api.emulator.runtimes import PythonRuntime
+
+INIT_SECONDS = 10.0
+"""How long the Init phase may take; then, or when it fails, it runs again inside the invocation.
+
+Source: Lambda developer guide, "Execution environment lifecycle", init phase, 2026-10.
+"""
+
+_NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
+
+
+class Environment:
+    """One execution environment: a context manager that leaves no process behind.
+
+    The processes start with the first invocation, as on AWS. Several environments may run at
+    once; each has its own APIs, its own folder in the place of `/tmp`, and a port of its own for
+    the sidecar, because on one machine they share a network that they would not share on AWS.
+    """
+
+    def __init__(  # noqa: PLR0913 - one keyword for each setting of a function
+        self,
+        task_root: Path,
+        handler: str,
+        *,
+        python: Path | str | None = sys.executable,
+        opt: Path | None = None,
+        variables: Mapping[str, str] = _NO_VARIABLES,
+        timeout_seconds: float = 3.0,
+        memory_mb: int = 256,
+        function_name: str = "function",
+        directory: Path | None = None,
+        init_seconds: float = INIT_SECONDS,
+    ) -> None:
+        """Prepare it; nothing is started yet.
+
+        Args:
+            task_root: The function's own files. An executable `bootstrap` there is the runtime.
+            handler: `module.function`.
+            python: An interpreter that can import `awslambdaric`; None for a function without
+                Python, which needs a `bootstrap`. Then no Python is on the `PATH` either.
+            opt: An unpacked layer. Paths in `variables` that begin with `/opt/` mean this folder.
+            variables: The function's environment variables.
+            timeout_seconds: The function's timeout.
+            memory_mb: Announced to the function, not enforced.
+            function_name: As it stands in its ARN.
+            directory: In the place of `/tmp`; else one is made, and removed at the end.
+            init_seconds: How long the Init phase may last before it is repeated.
+
+        Raises:
+            RuntimeNotFoundError: The Python cannot run functions.
+        """
+        self._own = Path(tempfile.mkdtemp(prefix="lambda-"))
+        self._directory = directory or self._own / "tmp"
+        self._directory.mkdir(parents=True, exist_ok=True)
+        places = Places(task_root.resolve(), opt and opt.resolve(), self._directory)
+        try:
+            runtime = prepare_runtime(Path(python), self._own / "runtime") if python else None
+        except BaseException:
+            shutil.rmtree(self._own)
+            raise
+        region = variables.get("AWS_REGION", "us-east-1")
+        function = Function(function_name, handler, timeout_seconds, memory_mb, region)
+        api = Api(function)
+        self._server = Server(api.answer)
+        given = {
+            "AWS_LAMBDA_RUNTIME_API": self._server.address,
+            "LAMBDALLM_DIRECTORY": str(self._directory / "lambdallm"),
+            "LAMBDALLM_PORT": str(free_port()),
+            **({} if runtime else {"PATH": _path_without_python(self._own / "bin")}),
+            **{name: _in_opt(value, places.opt) for name, value in variables.items()},
+        }
+        command = _runtime_command(places.task_root, runtime, handler)
+        if "AWS_LAMBDA_EXEC_WRAPPER" in given:
+            command.insert(0, given["AWS_LAMBDA_EXEC_WRAPPER"])
+        program = Program(command, function_variables(function, places, runtime, given))
+        self._pump = LogPump()
+        self._phases = Phases(function, places, program, api, self._pump)
+        self._lifecycle = Lifecycle(function, self._phases, self._pump, init_seconds=init_seconds)
+        self._invoking = threading.Lock()
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="emulator-phases")
+        self._running: Future[None] | None = None
+
+    def __enter__(self) -> Environment:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def logs(self) -> list[LogLine]:
+        """All that was printed so far."""
+        return self._pump.lines_from(0)
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids: of each extension by its name, of the function's runtime as `runtime`."""
+        return self._phases.pids
+
+    @property
+    def directory(self) -> Path:
+        """What stands for `/tmp`: the variable `TMPDIR` of the function and its extensions."""
+        return self._directory
+
+    def invoke(self, payload: object, *, headers: Mapping[str, str] = _NO_VARIABLES) -> Invocation:
+        """Invoke the function once and return its answer, as soon as the runtime gives it.
+
+        An environment takes one invocation at a time: this waits until extensions have finished
+        the one before, where on AWS another environment would be started.
+
+        Args:
+            payload: The event: bytes as they are, anything else as JSON.
+            headers: Of the caller's request: `X-Amzn-Trace-Id`, `X-Amz-Client-Context`,
+                `X-Amz-Tenant-Id`.
+        """
+        event = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        by_name = {name.lower(): value for name, value in headers.items()}
+        answered: Future[Invocation] = Future()
+        call = Call(str(uuid4()), event, by_name, answered.set_result)
+        with self._invoking:
+            self.wait_until_idle()
+            self._running = self._worker.submit(self._run, call, answered)
+            return answered.result()
+
+    def wait_until_idle(self) -> None:
+        """Wait until the last invocation is over for extensions too, and all logs are there."""
+        if self._running is not None:
+            self._running.result()
+
+    def shutdown(self, reason: str = "spindown") -> None:
+        """End the processes, as Lambda does with an environment that it needs no more.
+
+        A later invocation starts them anew, as a new environment on the same machine.
+
+        Args:
+            reason: What the extensions are told: `spindown`, `timeout` or `failure`.
+        """
+        self.wait_until_idle()
+        self._lifecycle.shut_down(reason)
+
+    def close(self) -> None:
+        """Shut down, and give everything back."""
+        try:
+            self.shutdown()
+        finally:
+            self._worker.shutdown()
+            self._server.close()
+            self._pump.close()
+            shutil.rmtree(self._own, ignore_errors=True)
+
+    def _run(self, call: Call, answered: Future[Invocation]) -> None:
+        try:
+            self._lifecycle.run(call)
+        except BaseException as error:
+            if not answered.done():
+                answered.set_exception(error)
+            raise
+
+
+def _runtime_command(task_root: Path, runtime: PythonRuntime | None, handler: str) -> list[str]:
+    bootstrap = task_root / "bootstrap"
+    if runtime is None or bootstrap.exists():
+        return [str(bootstrap)]
+    return [str(runtime.python), "-s", "-m", "awslambdaric", handler]
+
+
+def _path_without_python(folder: Path) -> str:
+    """Make a folder of links to the system's programs, as a runtime for another language has it."""
+    folder.mkdir()
+    for source in ("/usr/local/bin", "/usr/bin", "/bin"):
+        for program in Path(source).iterdir():
+            if not program.name.startswith("python") and not (folder / program.name).is_symlink():
+                (folder / program.name).symlink_to(program)
+    return str(folder)
+
+
+def _in_opt(value: str, opt: Path | None) -> str:
+    return str(opt / value[len("/opt/") :]) if opt and value.startswith("/opt/") else value

@@ -1,0 +1,168 @@
+"""One invocation after another: when the phases run, what the caller hears, what is logged.
+
+first       INIT (10 s) ─► INVOKE ─► INVOKE ─► … ─► SHUTDOWN
+INIT fails  reset ─► INIT again, inside the invocation and its timeout
+INVOKE fails, or times out: the caller is told ─► reset ─► next INVOKE begins with such an INIT
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import uuid4
+
+from lambda_runtime_api.emulator import api as apis, phases as phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from lambda_runtime_api.emulator.logs import LogLine, LogPump
+    from lambda_runtime_api.emulator.states import Fault
+    from lambda_runtime_api.emulator.variables import Function
+
+_PASSED_ON = (
+    ("x-amz-client-context", "Lambda-Runtime-Client-Context"),
+    ("x-amz-tenant-id", "Lambda-Runtime-Aws-Tenant-Id"),
+)
+
+
+class Invocation(NamedTuple):
+    """What the caller of a function gets, and what was seen of it."""
+
+    request_id: str
+    payload: bytes
+    error_type: str | None
+    """None for an answer; an exception's name, or Lambda's (`Runtime.ExitError`), for an error."""
+    cold: bool
+    """Whether the processes were started for this invocation."""
+    init_ms: float | None
+    """Duration of the Init phase; None when warm, and when it was part of the invocation."""
+    duration_ms: float
+    """From the event to the answer, without what extensions do after it."""
+    logs: list[LogLine]
+    """What was printed meanwhile; it grows until `Environment.wait_until_idle` returns."""
+
+    def json(self) -> object:
+        """Decode the payload."""
+        value: object = json.loads(self.payload)
+        return value
+
+
+class Call(NamedTuple):
+    """An invocation on its way."""
+
+    request_id: str
+    payload: bytes
+    headers: Mapping[str, str]
+    """Of the caller's request, by lower-case names."""
+    answer: Callable[[Invocation], object]
+    """Told as soon as the runtime has answered, or cannot any more."""
+
+
+class Lifecycle:
+    """Drives the phases of one environment; not for two threads at once."""
+
+    def __init__(
+        self, function: Function, phases: phase.Phases, pump: LogPump, *, init_seconds: float
+    ) -> None:
+        self._function = function
+        self._phases = phases
+        self._pump = pump
+        self._init_seconds = init_seconds
+        self._unclean = False
+
+    def shut_down(self, reason: str) -> None:
+        """End the processes, if there are any; what comes next is a new environment."""
+        if self._phases.alive:
+            self._phases.reset(reason)
+        self._unclean = False
+
+    def run(self, call: Call) -> None:
+        """Run one invocation to its end, with the Init phase that it needs."""
+        first_line = self._pump.count
+        cold = not self._phases.alive
+        init_ms = self._initialise_first() if cold and not self._unclean else None
+        begun = time.monotonic()
+        deadline = begun + self._function.timeout_seconds
+        self._pump.note(f"START RequestId: {call.request_id} Version: {self._function.version}")
+        response = self._invoke(call, deadline)
+        answer = _as_response(call.request_id, response)
+        duration_ms = (time.monotonic() - begun) * 1_000
+        logs = self._pump.lines_from(first_line)
+        call.answer(Invocation(call.request_id, *answer, cold, init_ms, duration_ms, logs))
+        if isinstance(response, apis.Response):
+            self._finish(call, self._phases.wait_for_all(deadline), begun, init_ms)
+        else:
+            self._finish(call, response, begun, init_ms)
+        logs[:] = self._pump.lines_from(first_line)
+
+    def _initialise_first(self) -> float | None:
+        """Run the Init phase of a new environment; None when it failed and must be repeated."""
+        begun = time.monotonic()
+        fault = self._phases.initialise(begun + self._init_seconds)
+        init_ms = (time.monotonic() - begun) * 1_000
+        if fault is None:
+            return init_ms
+        timed_out = fault.error_type == phase.TIMED_OUT
+        self._pump.note(
+            f"INIT_REPORT Init Duration: {init_ms:.2f} ms\tPhase: init"
+            f"\tStatus: {'timeout' if timed_out else 'error'}\tError Type: {fault.error_type}"
+        )
+        self._phases.reset("timeout" if timed_out else "failure")
+        return None
+
+    def _invoke(self, call: Call, deadline: float) -> apis.Response | Fault:
+        if not self._phases.alive:
+            fault = self._phases.initialise(deadline)
+            if fault is not None:
+                return fault
+        tracing = call.headers.get("x-amzn-trace-id") or _new_trace()
+        headers = [
+            ("Lambda-Runtime-Aws-Request-Id", call.request_id),
+            ("Lambda-Runtime-Deadline-Ms", str(phase.epoch_ms_at(deadline))),
+            ("Lambda-Runtime-Invoked-Function-Arn", self._function.arn),
+            ("Lambda-Runtime-Trace-Id", tracing),
+        ]
+        headers += [
+            (theirs, call.headers[ours]) for ours, theirs in _PASSED_ON if ours in call.headers
+        ]
+        invocation = apis.Invocation(headers, call.payload)
+        self._phases.begin_invoke(call.request_id, deadline, tracing, invocation)
+        return self._phases.wait_for_response(deadline)
+
+    def _finish(self, call: Call, fault: Fault | None, begun: float, init_ms: float | None) -> None:
+        """Report the invocation; reset the environment if it failed."""
+        duration_ms = (time.monotonic() - begun) * 1_000
+        report = [
+            f"REPORT RequestId: {call.request_id}",
+            f"Duration: {duration_ms:.2f} ms",
+            f"Billed Duration: {int(duration_ms + (init_ms or 0)) + 1} ms",
+            f"Memory Size: {self._function.memory_mb} MB",
+        ]
+        if init_ms is not None:
+            report.append(f"Init Duration: {init_ms:.2f} ms")
+        if fault is not None:
+            timed_out = fault.error_type == phase.TIMED_OUT
+            report.append("Status: timeout" if timed_out else "Status: error")
+            report.append(f"Error Type: {fault.error_type}")
+            self._pump.note(f"RequestId: {call.request_id} Error: {fault.message}")
+            self._phases.reset("timeout" if timed_out else "failure")
+        self._unclean = fault is not None
+        self._pump.note(f"END RequestId: {call.request_id}")
+        self._pump.note("\t".join(report))
+
+
+def _as_response(request_id: str, response: apis.Response | Fault) -> apis.Response:
+    """Word a fault as Lambda does for the caller."""
+    if isinstance(response, apis.Response):
+        return response
+    message = f"RequestId: {request_id} Error: {response.message}"
+    payload = response.payload or apis.problem_payload(response.error_type, message)
+    return apis.Response(payload, response.error_type)
+
+
+def _new_trace() -> str:
+    """Make a trace header, as the service does for calls that bring none."""
+    root, parent = uuid4().hex, uuid4().hex
+    return f"Root=1-{root[:8]}-{root[8:]};Parent={parent[:16]};Sampled=0"

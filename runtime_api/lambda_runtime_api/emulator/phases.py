@@ -1,0 +1,255 @@
+"""The phases of an environment: INIT, INVOKE, SHUTDOWN, with real processes.
+
+    initialise   extensions start ─► all registered ─► runtime starts ─► all wait for an event
+    invoke       event out ─► the runtime answers (the caller's answer) ─► all wait again
+    reset        SIGTERM the runtime ─► SHUTDOWN to extensions ─► SIGKILL what is left
+
+Source: Lambda developer guide, "Understanding the Lambda execution environment lifecycle".
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import uuid4
+
+from lambda_runtime_api.emulator.processes import Process
+from lambda_runtime_api.emulator.states import Fault, Life
+from lambda_runtime_api.emulator.variables import extension_variables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from lambda_runtime_api.emulator.api import Api, Invocation, Response
+    from lambda_runtime_api.emulator.logs import LogPump, Source
+    from lambda_runtime_api.emulator.variables import Function, Places
+
+SHUTDOWN_MS = 2_000
+"""What the Shutdown phase lasts with an external extension.
+
+Source: Lambda developer guide, "Extensions API", shutdown phase, 2026-10.
+"""
+
+RUNTIME_SHUTDOWN_SECONDS = 0.3
+"""How long the runtime may take after SIGTERM. Source: the same page."""
+
+TIMED_OUT = "Sandbox.Timedout"
+
+
+class Program(NamedTuple):
+    """What an environment starts, how, and where it can ask for events."""
+
+    command: Sequence[str]
+    """The runtime's."""
+    variables: Mapping[str, str]
+    """The function's; an extension gets them less what it may not see."""
+
+
+class Phases:
+    """Runs the phases of one environment, one at a time, and remembers what failed in them."""
+
+    def __init__(
+        self, function: Function, places: Places, program: Program, api: Api, pump: LogPump
+    ) -> None:
+        self._function = function
+        self._places = places
+        self._program = program
+        self._api = api
+        self._pump = pump
+        self._extensions: dict[str, Process] = {}
+        self._runtime: Process | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is an initialised environment that can be invoked."""
+        return self._api.life is not None
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids of what runs: of extensions by their names, of the runtime as `runtime`."""
+        processes = {**self._extensions, "runtime": self._runtime}
+        return {
+            name: process.pid for name, process in processes.items() if process and process.running
+        }
+
+    def initialise(self, deadline: float) -> Fault | None:
+        """Start everything and wait until all are ready.
+
+        Args:
+            deadline: On the monotonic clock.
+        """
+        files = self._extension_files()
+        life = Life([file.name for file in files], lambda: str(uuid4()))
+        with self._api.changed:
+            self._api.life = life
+        for file in files:
+            self._start_extension(life, file)
+        if self._wait(lambda: life.registered, deadline) and life.fault is None:
+            self._start_runtime(life)
+            self._wait(lambda: life.initialised, deadline)
+        for extension in life.extensions:
+            events = ", ".join(extension.events)
+            state = extension.state.value
+            self._pump.note(
+                f"EXTENSION\tName: {extension.name}\tState: {state}\tEvents: [{events}]"
+            )
+        if life.fault is None and not life.initialised:
+            return Fault(TIMED_OUT, "Init timed out")
+        return life.fault
+
+    def begin_invoke(
+        self, request_id: str, deadline: float, tracing: str, invocation: Invocation
+    ) -> None:
+        """Hand the event out to the runtime and to extensions."""
+        event = {
+            "eventType": "INVOKE",
+            "deadlineMs": epoch_ms_at(deadline),
+            "requestId": request_id,
+            "invokedFunctionArn": self._function.arn,
+            "tracing": {"type": "X-Amzn-Trace-Id", "value": tracing},
+        }
+        with self._api.changed:
+            self._api.response = None
+            self._life.begin_invoke(request_id, event, invocation)
+            self._api.changed.notify_all()
+
+    def wait_for_response(self, deadline: float) -> Response | Fault:
+        """Wait for the runtime's answer, or for what made it impossible."""
+        life = self._life
+        self._wait(lambda: life.responded, deadline)
+        with self._api.changed:
+            if life.responded and self._api.response is not None:
+                return self._api.response
+            return life.fault or self._timed_out()
+
+    def wait_for_all(self, deadline: float) -> Fault | None:
+        """Wait until everybody has asked for the next event."""
+        life = self._life
+        self._wait(lambda: life.idle, deadline)
+        with self._api.changed:
+            if life.fault is None and not life.idle:
+                return self._timed_out()
+            return life.fault
+
+    def reset(self, reason: str) -> None:
+        """End all processes: SHUTDOWN for those who asked for it, SIGKILL for the rest.
+
+        Args:
+            reason: `spindown`, `timeout` or `failure`.
+        """
+        life = self._life
+        deadline = time.monotonic() + SHUTDOWN_MS / 1_000
+        with self._api.changed:
+            life.shutting_down = True
+        self._end_runtime()
+        event = {
+            "eventType": "SHUTDOWN",
+            "shutdownReason": reason,
+            "deadlineMs": epoch_ms_at(deadline),
+        }
+        with self._api.changed:
+            leaving = life.begin_shutdown(event)
+            self._api.changed.notify_all()
+        for name in leaving:
+            if name in self._extensions:
+                self._extensions[name].wait(deadline - time.monotonic())
+        for process in self._extensions.values():
+            process.kill()
+        with self._api.changed:
+            life.end()
+            self._api.life = None
+            self._api.changed.notify_all()
+        self._extensions, self._runtime = {}, None
+
+    @property
+    def _life(self) -> Life:
+        life = self._api.life
+        if life is None:
+            raise RuntimeError("The environment has not been initialised.")
+        return life
+
+    def _extension_files(self) -> list[Path]:
+        """Find what AWS would start: every file of the folder, executable or not."""
+        if self._places.opt is None or not (self._places.opt / "extensions").is_dir():
+            return []
+        return sorted(
+            path for path in (self._places.opt / "extensions").iterdir() if not path.is_dir()
+        )
+
+    def _start_extension(self, life: Life, file: Path) -> None:
+        def exited(how: str) -> None:
+            with self._api.changed:
+                life.extension_exited(file.name, how or "exit code 0")
+                self._api.changed.notify_all()
+
+        variables = extension_variables(self._program.variables)
+        process = self._start([str(file)], variables, "extension", exited)
+        if isinstance(process, OSError):
+            with self._api.changed:
+                life.fail("Extension.LaunchError", str(process))
+        else:
+            self._extensions[file.name] = process
+
+    def _start_runtime(self, life: Life) -> None:
+        def exited(how: str) -> None:
+            with self._api.changed:
+                life.fail(
+                    "Runtime.ExitError",
+                    f"Runtime exited with error: {how}"
+                    if how
+                    else "Runtime exited without providing a reason",
+                )
+                self._api.changed.notify_all()
+
+        process = self._start(self._program.command, self._program.variables, "function", exited)
+        if isinstance(process, OSError):
+            with self._api.changed:
+                life.fail("Runtime.InvalidEntrypoint", str(process))
+        else:
+            self._runtime = process
+
+    def _start(
+        self,
+        command: Sequence[str],
+        variables: Mapping[str, str],
+        source: Source,
+        on_exit: Callable[[str], None],
+    ) -> Process | OSError:
+        try:
+            return Process(
+                command,
+                environ=variables,
+                directory=self._places.task_root,
+                output=self._pump.open_pipe(source),
+                on_exit=on_exit,
+            )
+        except OSError as error:
+            return error
+
+    def _end_runtime(self) -> None:
+        if self._runtime is None:
+            return
+        if self._extensions:  # without any, AWS gives the runtime no time at all
+            self._runtime.terminate()
+            self._runtime.wait(RUNTIME_SHUTDOWN_SECONDS)
+        self._runtime.kill()
+
+    def _wait(self, reached: Callable[[], bool], deadline: float) -> bool:
+        """Wait for a state, or a fault, or the deadline."""
+        life = self._life
+        with self._api.changed:
+            while not reached() and life.fault is None:
+                left = deadline - time.monotonic()
+                if left <= 0 or not self._api.changed.wait(left):
+                    break
+            return reached()
+
+    def _timed_out(self) -> Fault:
+        seconds = self._function.timeout_seconds
+        return Fault(TIMED_OUT, f"Task timed out after {seconds:.2f} seconds")
+
+
+def epoch_ms_at(deadline: float) -> int:
+    """Convert a monotonic time to what the APIs speak: wall-clock milliseconds."""
+    return time.time_ns() // 1_000_000 + int((deadline - time.monotonic()) * 1_000)

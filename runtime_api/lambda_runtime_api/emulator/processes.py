@@ -1,0 +1,100 @@
+"""The processes of an environment: each in a group of its own, which is ended as a whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+
+class Process:
+    """One child process and whatever it starts itself."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        environ: Mapping[str, str],
+        directory: Path,
+        output: int,
+        on_exit: Callable[[str], None],
+    ) -> None:
+        """Start it.
+
+        Args:
+            command: The program and its arguments.
+            environ: Its whole environment; nothing of ours is inherited.
+            directory: Where it starts.
+            output: A file descriptor for its stdout and stderr; closed here.
+            on_exit: Called from another thread with `exit status 1` or `signal: killed`, as
+                Lambda words it, or with "" for exit status 0.
+
+        Raises:
+            OSError: It cannot be executed.
+        """
+        self._on_exit = on_exit
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - the user's own function
+                list(command),
+                env=dict(environ),
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        finally:
+            os.close(output)
+        self._gone = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="emulator-child", daemon=True)
+        self._watcher.start()
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is the group's too."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process itself still runs."""
+        return not self._gone.is_set()
+
+    def terminate(self) -> None:
+        """Ask the group to end (SIGTERM)."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the group (SIGKILL) and wait until the process is gone."""
+        self._signal(signal.SIGKILL)
+        self._watcher.join()
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """Wait for the process to end by itself; return whether it did."""
+        return self._gone.wait(max(0.0, timeout_seconds))
+
+    def _signal(self, number: int) -> None:
+        if self.running:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+
+    def _watch(self) -> None:
+        status = self._process.wait()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # children that it left behind
+        self._gone.set()
+        self._on_exit(_describe(status))
+
+
+def _describe(status: int) -> str:
+    if status < 0:
+        names = {signal.SIGKILL: "killed", signal.SIGTERM: "terminated"}
+        number = signal.Signals(-status)
+        return f"signal: {names.get(number, number.name)}"
+    return f"exit status {status}" if status else ""

@@ -1,0 +1,112 @@
+"""A small HTTP server on a free loopback port: one thread a connection, one handler for all."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+from lambda_runtime_api import http1
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PORTS = range(20_000, 32_000)
+"""Below the ports that systems give to outgoing connections, which could take one meanwhile."""
+
+_next_port = itertools.count(os.getpid() * 97)  # processes side by side begin apart
+
+
+class Answer(NamedTuple):
+    """A response to send."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class Server:
+    """Listens from its construction until `close`."""
+
+    def __init__(self, handle: Callable[[http1.Request, bytes], Answer | None]) -> None:
+        """Listen.
+
+        Args:
+            handle: Answers a request, in the connection's own thread; it may wait as long as it
+                likes. None closes the connection without an answer.
+        """
+        self._handle = handle
+        self._lock = threading.Lock()
+        self._connections: set[socket.socket] = set()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._accept, name="emulator-api", daemon=True)
+        self._thread.start()
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        host, port = self._listener.getsockname()
+        return f"{host}:{port}"
+
+    def close(self) -> None:
+        """Stop listening and close every connection."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the accepting thread on Linux
+        self._listener.close()
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return  # closed
+            with self._lock:
+                self._connections.add(connection)
+            threading.Thread(
+                target=self._serve, args=(connection,), name="emulator-connection", daemon=True
+            ).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        reader = http1.Reader(requests=True)
+        try:
+            with connection, contextlib.suppress(OSError):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                while self._serve_one(connection, reader):
+                    pass
+        finally:
+            with self._lock:
+                self._connections.discard(connection)
+
+    def _serve_one(self, connection: socket.socket, reader: http1.Reader) -> bool:
+        """Answer one request; return whether another may follow."""
+        try:
+            request, body = http1.receive(reader, connection.recv)
+        except http1.ConnectionEndedError:
+            return False
+        except http1.ProtocolError as error:
+            text = str(error).encode()
+            connection.sendall(http1.encode_response(error.status, [("connection", "close")], text))
+            return False
+        assert isinstance(request, http1.Request)  # noqa: S101 - a server's reader makes no other
+        answer = self._handle(request, body)
+        if answer is None:
+            return False
+        connection.sendall(http1.encode_response(answer.status, answer.headers, answer.body))
+        return request.keep_alive
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on, another one each time, for somebody else to listen on."""
+    while True:
+        port = _PORTS[next(_next_port) % len(_PORTS)]
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port

@@ -1,0 +1,357 @@
+"""Who may say what, when: the states of one life of an execution environment, without I/O.
+
+A life begins with the processes of an Init phase and ends with their reset. It knows nothing of
+sockets, processes or clocks: callers tell it what was said, and ask it what may go out.
+
+    extension   Started ─register► Registered ─next► Ready ─event► Running ─next► Ready …
+                                   └─init/error► InitError          └─exit/error► ExitError
+    runtime     Started ─next► Ready ─event► Running ─response│error► ResponseSent ─next► Ready …
+                └─init/error► InitError
+
+Source for moves and refusals: AWS's Runtime Interface Emulator, observed from outside
+(`tests/e2e/test_agreement.py` asks both), and the Lambda developer guide, "Extensions API".
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+EXTENSIONS_MAX = 10
+"""External and internal ones together. Source: Lambda developer guide, "Extensions API"."""
+
+
+class State(str, Enum):
+    """Where an extension or the runtime stands; the values stand in refusals."""
+
+    STARTED = "Started"
+    REGISTERED = "Registered"
+    READY = "Ready"
+    RUNNING = "Running"
+    RESPONSE_SENT = "RuntimeResponseSentState"
+    INIT_ERROR = "InitError"
+    EXIT_ERROR = "ExitError"
+
+
+Moves = dict[str, tuple[str, dict[State, State]]]
+"""What is said: the state that a refusal names as its aim, and from where to where it leads."""
+
+EXTENSION_MOVES: Moves = {
+    "register": ("Registered", {State.STARTED: State.REGISTERED}),
+    "next": ("Ready", {State.REGISTERED: State.READY, State.RUNNING: State.READY}),
+    "event": ("Running", {State.READY: State.RUNNING}),
+    "init/error": (
+        "InitError",
+        {State.REGISTERED: State.INIT_ERROR, State.INIT_ERROR: State.INIT_ERROR},
+    ),
+    "exit/error": (
+        "Exited",
+        {
+            State.REGISTERED: State.EXIT_ERROR,
+            State.READY: State.EXIT_ERROR,
+            State.RUNNING: State.EXIT_ERROR,
+            State.EXIT_ERROR: State.EXIT_ERROR,
+        },
+    ),
+}
+
+RUNTIME_MOVES: Moves = {
+    "next": (
+        "Ready",
+        {
+            State.STARTED: State.READY,
+            State.READY: State.READY,
+            State.RUNNING: State.RUNNING,  # asked again: the same invocation comes again
+            State.RESPONSE_SENT: State.READY,
+        },
+    ),
+    "event": ("Running", {State.READY: State.RUNNING, State.RUNNING: State.RUNNING}),
+    "response": ("InvocationResponse", {State.RUNNING: State.RESPONSE_SENT}),
+    "error": ("InvocationErrorResponse", {State.RUNNING: State.RESPONSE_SENT}),
+    "init/error": ("InitError", {State.STARTED: State.INIT_ERROR}),
+}
+
+
+class RefusedError(Exception):
+    """What was said is not allowed now. Nothing has changed."""
+
+    def __init__(self, status: int, error_type: str, message: str) -> None:
+        super().__init__(f"{status} {error_type}: {message}")
+        self.status = status
+        self.error_type = error_type
+        self.message = message
+
+
+class Fault(NamedTuple):
+    """Why this life cannot go on; the first fault is the one that is reported."""
+
+    error_type: str
+    message: str
+    payload: bytes = b""
+    """What the runtime itself said, where it said something."""
+
+
+class Extension:
+    """One extension, external (a file in `/opt/extensions`) or internal (inside the runtime)."""
+
+    def __init__(self, name: str, identifier: str, *, external: bool) -> None:
+        self.name = name
+        self.identifier = identifier
+        self.external = external
+        self.state = State.STARTED
+        self.events: tuple[str, ...] = ()
+        self.pending: Mapping[str, Any] | None = None
+        self.exited = False
+
+    def move(self, said: str) -> None:
+        """Go where this leads.
+
+        Raises:
+            RefusedError: It leads nowhere from here.
+        """
+        aim, moves = EXTENSION_MOVES[said]
+        if self.state not in moves:
+            who = self.name if said == "register" else self.identifier
+            raise RefusedError(
+                403,
+                "Extension.InvalidExtensionState",
+                f"State transition from {self.state.value} to {aim} failed for extension {who}. "
+                "Error: State transition is not allowed",
+            )
+        self.state = moves[self.state]
+
+
+class Life:
+    """One life: extensions and a runtime, from their start to their reset."""
+
+    def __init__(self, external_names: Iterable[str], new_identifier: Callable[[], str]) -> None:
+        """Expect one registration of every external extension.
+
+        Args:
+            external_names: Names of the files that are started.
+            new_identifier: Makes the UUID that an extension is known by.
+        """
+        self._new_identifier = new_identifier
+        self._extensions = {
+            name: Extension(name, new_identifier(), external=True) for name in external_names
+        }
+        self._registration_open = True
+        self._runtime = State.STARTED
+        self._invocation: Any = None
+        self._request_id = ""
+        self.shutting_down = False
+        self.ended = False
+        self.fault: Fault | None = None
+
+    # What the environment asks.
+
+    @property
+    def extensions(self) -> Sequence[Extension]:
+        """All extensions, in the order in which they were started or registered."""
+        return tuple(self._extensions.values())
+
+    @property
+    def registered(self) -> bool:
+        """Whether every external extension has registered, so that the runtime may start."""
+        return all(extension.state is not State.STARTED for extension in self.extensions)
+
+    @property
+    def initialised(self) -> bool:
+        """Whether the runtime and every extension wait for their first event."""
+        return self._runtime is State.READY and all(
+            extension.state is State.READY for extension in self.extensions
+        )
+
+    @property
+    def responded(self) -> bool:
+        """Whether the runtime has answered the present invocation."""
+        return self._runtime in (State.RESPONSE_SENT, State.READY) and self._invocation is None
+
+    @property
+    def idle(self) -> bool:
+        """Whether the invocation is over for everybody who takes part in it."""
+        return (
+            self._runtime is State.READY
+            and self._invocation is None
+            and all(
+                extension.state is State.READY and extension.pending is None
+                for extension in self.extensions
+                if "INVOKE" in extension.events
+            )
+        )
+
+    # What the environment says.
+
+    def begin_invoke(self, request_id: str, event: Mapping[str, Any], invocation: object) -> None:
+        """Give the invocation to the runtime, and its event to those who subscribed."""
+        self._request_id = request_id
+        self._invocation = invocation
+        for extension in self.extensions:
+            if "INVOKE" in extension.events:
+                extension.pending = event
+
+    def begin_shutdown(self, event: Mapping[str, Any]) -> list[str]:
+        """Send SHUTDOWN to those who subscribed; return who may finish, all others are killed."""
+        self.shutting_down = True
+        leaving = [
+            extension
+            for extension in self.extensions
+            if "SHUTDOWN" in extension.events and not extension.exited
+        ]
+        for extension in leaving:
+            extension.pending = event
+        return [extension.name for extension in leaving]
+
+    def end(self) -> None:
+        """Let nobody wait any longer."""
+        self.shutting_down = self.ended = True
+
+    def fail(self, error_type: str, message: str, payload: bytes = b"") -> None:
+        """Note why this life cannot go on, unless an earlier reason stands or it ends anyway."""
+        if self.fault is None and not self.shutting_down:
+            self.fault = Fault(error_type, message, payload)
+
+    def extension_exited(self, name: str, how: str) -> None:
+        """An extension's process is gone: a fault outside Shutdown, exit code 0 included."""
+        self._extensions[name].exited = True
+        self.fail("Extension.Crash", how)
+
+    # What the runtime says.
+
+    def runtime_next(self) -> None:
+        """The runtime is ready; nobody registers from here on."""
+        self._move_runtime("next")
+        self._registration_open = False
+
+    def take_invocation(self) -> Any:
+        """Return the invocation that the runtime waits for, or None as long as there is none."""
+        if self._invocation is not None:
+            self._move_runtime("event")
+        return self._invocation
+
+    def runtime_responds(self, request_id: str, said: str) -> None:
+        """The runtime answers, by `response` or by `error`."""
+        if not request_id or request_id != self._request_id:
+            raise RefusedError(400, "InvalidRequestID", "Invalid request ID")
+        self._move_runtime(said)
+        self._invocation = None
+
+    def runtime_init_error(self, error_type: str, payload: bytes) -> None:
+        """The runtime could not be initialised."""
+        self._move_runtime("init/error")
+        self.fail(error_type, "The runtime could not be initialised.", payload)
+
+    def _move_runtime(self, said: str) -> None:
+        aim, moves = RUNTIME_MOVES[said]
+        if self._runtime not in moves:
+            raise RefusedError(
+                403,
+                "InvalidStateTransition",
+                f"State transition from {self._runtime.value} to {aim} failed for runtime. "
+                "Error: State transition is not allowed",
+            )
+        self._runtime = moves[self._runtime]
+
+    # What extensions say.
+
+    def register(self, name: str, request: object) -> Extension:
+        """An extension registers. A name without a file makes an internal one.
+
+        Args:
+            name: The header `Lambda-Extension-Name`.
+            request: The decoded body, None where it was not JSON.
+        """
+        if not name:
+            raise RefusedError(403, "Extension.InvalidExtensionName", "Empty extension name")
+        events = _events(request)
+        extension = self._extensions.get(name)
+        external = extension is not None and extension.external
+        for event in events:
+            _check_event(event, external=external)
+        if extension is None or not external:
+            extension = self._new_internal(name)
+        extension.move("register")
+        extension.events = events
+        return extension
+
+    def _new_internal(self, name: str) -> Extension:
+        if not self._registration_open:
+            message = "Extension registration closed already"
+            raise RefusedError(403, "Extension.RegistrationClosed", message)
+        if len(self._extensions) >= EXTENSIONS_MAX:
+            message = f"Extension limit ({EXTENSIONS_MAX}) reached"
+            raise RefusedError(403, "Extension.TooManyExtensions", message)
+        if name in self._extensions:
+            message = "Extension with this name already registered"
+            raise RefusedError(403, "Extension.InvalidExtensionState", message)
+        extension = Extension(name, self._new_identifier(), external=False)
+        self._extensions[name] = extension
+        return extension
+
+    def extension_next(self, identifier: str) -> Extension:
+        """An extension is ready for its next event."""
+        extension = self._find(identifier, f"Unknown extension {identifier}")
+        extension.move("next")
+        return extension
+
+    def take_event(self, extension: Extension) -> Mapping[str, Any] | None:
+        """Return the event that a waiting extension gets, or None as long as there is none."""
+        event = extension.pending
+        if event is not None:
+            extension.move("event")
+            extension.pending = None
+        return event
+
+    def extension_error(self, identifier: str, said: str, error_type: str) -> None:
+        """An extension reports that it failed, by `init/error` or `exit/error`."""
+        unknown = "Unknown Lambda-Extension-Identifier"
+        _check_identifier(identifier)
+        if not error_type:
+            message = "Lambda-Extension-Function-Error-Type not found"
+            raise RefusedError(403, "Extension.MissingHeader", message)
+        self._find(identifier, unknown).move(said)
+        kind = "Extension.InitError" if said == "init/error" else "Extension.ExitError"
+        self.fail(kind, error_type)
+
+    def _find(self, identifier: str, unknown: str) -> Extension:
+        _check_identifier(identifier)
+        for extension in self.extensions:
+            if extension.identifier == identifier.lower():
+                return extension
+        raise RefusedError(403, "Extension.UnknownExtensionIdentifier", unknown)
+
+
+def _check_identifier(identifier: str) -> None:
+    if not identifier:
+        message = "Missing Lambda-Extension-Identifier header"
+        raise RefusedError(403, "Extension.MissingExtensionIdentifier", message)
+    try:
+        UUID(identifier)
+    except ValueError:
+        message = "Invalid Lambda-Extension-Identifier"
+        raise RefusedError(403, "Extension.InvalidExtensionIdentifier", message) from None
+
+
+def _check_event(event: str, *, external: bool) -> None:
+    if event == "SHUTDOWN" and not external:
+        message = f"{event}: ShutdownEventNotSupportedForInternalExtension"
+        raise RefusedError(403, "Extension.InvalidEventType", message)
+    if event not in ("INVOKE", "SHUTDOWN"):
+        message = f"{event}: ErrorInvalidEventType"
+        raise RefusedError(403, "Extension.InvalidEventType", message)
+
+
+def _events(request: object) -> tuple[str, ...]:
+    if not isinstance(request, dict):
+        raise RefusedError(403, "InvalidRequestFormat", "The body is not a JSON object")
+    if request.get("configurationKeys"):
+        message = "configurationKeys are deprecated; use environment variables instead"
+        raise RefusedError(403, "InvalidRequestFormat", message)
+    events = request.get("events") or []
+    if not isinstance(events, list) or not all(isinstance(event, str) for event in events):
+        raise RefusedError(403, "InvalidRequestFormat", "events is not a list of strings")
+    return tuple(events)

@@ -1,0 +1,36 @@
+"""Messages as bytes: compact UTF-8 JSON objects."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+Message = dict[str, Any]
+
+
+class CodecError(ValueError):
+    """The bytes are not a JSON object."""
+
+
+def encode(message: Any) -> bytes:
+    """Encode a message (a TypedDict of this package) as UTF-8 JSON without spaces."""
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(
+        "utf-8", "surrogatepass"
+    )
+
+
+def decode(data: bytes) -> Message:
+    """Decode one message.
+
+    Raises:
+        CodecError: The bytes are not UTF-8, not JSON, or not an object.
+    """
+    try:
+        message = json.loads(data.decode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError) as error:
+        reason = f"The message is not JSON: {error}"
+        raise CodecError(reason) from error
+    if not isinstance(message, dict):
+        reason = f"The message is a JSON {type(message).__name__}, not an object."
+        raise CodecError(reason)
+    return message

@@ -1,0 +1,78 @@
+"""Begin and end of one unit of work.
+
+A unit of work is one invocation, or one record where an invocation carries many. Its id
+stands in every message: nothing is keyed by "the current invocation".
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+from lambdallm_wire.sessions import SessionRule  # noqa: TC001 - read by get_type_hints
+
+Outcome = Literal["ok", "error"]
+
+
+class BeginRequest(TypedDict, total=False):
+    """Opens a unit of work on the process's control connection.
+
+    Args:
+        wire_version, sdk_version: The handshake.
+        work_id: Request id, plus the record's id where one invocation carries many.
+        request_id: Lambda's request id.
+        deadline_epoch_ms: When Lambda ends the invocation.
+        cold_start: Whether this process has handled nothing before.
+        session: The session to load, if one is declared.
+    """
+
+    wire_version: int
+    sdk_version: str
+    work_id: str
+    request_id: str
+    deadline_epoch_ms: int
+    cold_start: bool
+    session: SessionRule | None
+
+
+class BeginReply(TypedDict):
+    """The sidecar's half of the handshake."""
+
+    wire_version: int
+    sidecar_version: str
+    environment_id: str
+
+
+class EndRequest(TypedDict, total=False):
+    """Closes a unit of work.
+
+    Args:
+        work_id: As in `begin`.
+        outcome: Whether the handler raised.
+        error_code: The problem's code, or the exception's class, when it raised.
+        handler_ms: How long the handler ran.
+    """
+
+    work_id: str
+    outcome: Outcome
+    error_code: str
+    handler_ms: float
+
+
+class EndReply(TypedDict):
+    """Totals of the unit of work, once everything that was waited for is stored."""
+
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_pico_usd: int
+    unpriced_calls: int
+    session_version: int
+
+
+class Health(TypedDict):
+    """Answer of the health route."""
+
+    status: Literal["ok"]
+    wire_version: int
+    sidecar_version: str
+    environment_id: str

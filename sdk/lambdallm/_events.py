@@ -1,0 +1,298 @@
+"""What an event says, whatever brought it: its shape, its decoded body, its session, its identity.
+
+    http       API Gateway (REST, HTTP API), Function URL, ALB; a hand-made event with a `body`
+    websocket  API Gateway WebSocket
+    service    SQS, SNS, S3, streams, EventBridge, and whatever else calls by itself: its
+               answer goes back unchanged, and a failure must reach Lambda
+    direct     anything else: somebody called the function
+
+The user's event is never changed; the handler gets a copy where a body was decoded.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import sys
+
+from lambdallm import _errors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+ID_CHARACTERS_MAX = 256
+
+_SERVICE_KEYS = (
+    "Records",
+    "records",
+    "detail-type",
+    "awslogs",
+    "triggerSource",
+    "methodArn",
+    "authorizationToken",
+    "rmqMessagesByQueue",
+    "eventSource",
+    "invocationSchemaVersion",
+    "ResponseURL",
+    "CodePipeline.job",
+    "messageVersion",
+    "deliveryStreamArn",
+    "bot",
+    "info",
+)
+"""Keys that only events of AWS's own services have at the top.
+
+Source: the sample events in the Lambda developer guide ("Integrating other services") and of
+aws-lambda-powertools' tests, 2026-11. The last four: Bedrock agents, Firehose, Lex, AppSync.
+"""
+
+_SESSION_FIELDS = ("session_id", "sessionId")
+_SESSION_HEADER = "x-session-id"
+_IDENTITY_HEADER = "idempotency-key"
+
+
+class Incoming:
+    """An event as the handler gets it, and what was found in it.
+
+    A plain class, as everywhere in the SDK: a `NamedTuple` of seven fields costs a cold start
+    up to 1 ms, this 0.01 ms.
+
+    Attributes:
+        shape: `http`, `websocket`, `service` or `direct`.
+        event: A copy with the body decoded, or the event itself.
+        raw_body: The body as text before it was decoded, None without one.
+        session_id: None when the event names none.
+        identity: What makes it the same event when it comes again; None: the request id does.
+        lists_headers: Whether its sender wants `multiValueHeaders` back (ALB).
+        fault: What is wrong with it; raised when the unit of work is open.
+    """
+
+    def __init__(
+        self,
+        shape: str,
+        event: Any,
+        *,
+        raw_body: str | None = None,
+        session_id: str | None = None,
+        identity: str | None = None,
+    ) -> None:
+        self.shape = shape
+        self.event = event
+        self.raw_body = raw_body
+        self.session_id = session_id
+        self.identity = identity
+        self.lists_headers = False
+        self.fault: _errors.InvalidRequestError | None = None
+
+    @property
+    def wants_status(self) -> bool:
+        """Whether a failure is answered with a status instead of raised."""
+        return self.shape in ("http", "websocket")
+
+    @property
+    def body(self) -> Any:
+        """What a schema is held against: the body, or the whole event where there is none."""
+        return self.event.get("body") if self.wants_status else self.event
+
+
+class _JsonText:
+    """A decoded body that `json.loads` takes too, and then decodes once more.
+
+    Handlers written for API Gateway call `json.loads(event["body"])`; ours also write
+    `event["body"]["message"]`. `json.loads` asks `isinstance(body, bytes)` and then for
+    `startswith` and `decode`. So this answers the `json` module, and nobody else, that it is
+    the bytes that came; to everybody else it is a plain dict or list.
+    """
+
+    text: str
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        asking = sys._getframe(1).f_globals.get("__name__")  # noqa: SLF001 - see the docstring
+        return bytes if asking == "json" else type(self)
+
+    def startswith(self, prefix: object) -> bool:
+        """Say that a UTF-8 mark is there, which leads `json.loads` straight to `decode`."""
+        return isinstance(prefix, bytes)
+
+    def decode(self, *_encoding: str) -> str:
+        """Return the text as it came."""
+        return self.text
+
+
+class JsonObject(_JsonText, dict):  # type: ignore[type-arg]
+    """A decoded JSON object: a dict that `json.loads` takes too."""
+
+
+class JsonArray(_JsonText, list):  # type: ignore[type-arg]
+    """A decoded JSON array: a list that `json.loads` takes too."""
+
+
+def read(event: Any, *, in_lambda: bool = True) -> Incoming:
+    """Find out what an event is and says. Never raises: `fault` says what is wrong.
+
+    Args:
+        event: As Lambda hands it over.
+        in_lambda: Outside, an empty event is one made by hand in a test of an HTTP handler.
+    """
+    if not isinstance(event, dict):
+        return Incoming("direct", event)
+    shape = _shape(event, in_lambda=in_lambda)
+    if shape == "service":
+        return Incoming(shape, event, identity=_service_identity(event))
+    if shape == "direct":
+        return _checked(Incoming(shape, event, session_id=_field(event, _SESSION_FIELDS)))
+    text, decoded = _decode_body(event)
+    if decoded is not None:
+        event = {**event, "body": decoded}
+        if "isBase64Encoded" in event:
+            event["isBase64Encoded"] = False
+    headers = _headers(event)
+    incoming = Incoming(
+        shape,
+        event,
+        raw_body=text,
+        session_id=_session_id(event, decoded, headers),
+        identity=headers.get(_IDENTITY_HEADER) or None,
+    )
+    incoming.lists_headers = "multiValueHeaders" in event and "headers" not in event
+    return _checked(incoming)
+
+
+def _checked(incoming: Incoming) -> Incoming:
+    """Refuse ids that could not be part of a key."""
+    for name, value in (
+        ("session id", incoming.session_id),
+        ("Idempotency-Key", incoming.identity),
+    ):
+        if value is not None and not is_id(value):
+            message = (
+                f"The {name} has to be 1 to {ID_CHARACTERS_MAX} printable ASCII characters "
+                "without '#'."
+            )
+            incoming.session_id = incoming.identity = None
+            incoming.fault = _errors.InvalidRequestError(message)
+            break
+    return incoming
+
+
+def is_id(text: str) -> bool:
+    """Say whether a text may stand in a stored key: 1 to 256 printable ASCII, no `#`."""
+    return (
+        1 <= len(text) <= ID_CHARACTERS_MAX
+        and text.isascii()
+        and text.isprintable()
+        and "#" not in text
+    )
+
+
+def _shape(event: Mapping[str, Any], *, in_lambda: bool) -> str:
+    request = event.get("requestContext")
+    if isinstance(request, dict):
+        if "connectionId" in request and "routeKey" in request and "http" not in request:
+            return "websocket"
+        if "elb" in request or "http" in request or "httpMethod" in event:
+            return "http"
+    if any(key in event for key in _SERVICE_KEYS):
+        return "service"
+    if "body" in event or "httpMethod" in event or (not event and not in_lambda):
+        return "http"
+    return "direct"
+
+
+def _decode_body(event: Mapping[str, Any]) -> tuple[str | None, Any]:
+    """Return the body's text, and the object or array it holds, if it does.
+
+    The content type is not asked: `curl -d` calls JSON a form.
+    """
+    body = event.get("body")
+    if not isinstance(body, str):
+        return None, None
+    text = body
+    if event.get("isBase64Encoded"):
+        try:
+            text = binascii.a2b_base64(body).decode("utf-8")
+        except ValueError:
+            return body, None
+    if not text.lstrip().startswith(("{", "[")):
+        return text, None
+    try:
+        decoded = json.loads(text)
+    except (ValueError, RecursionError):
+        return text, None
+    container = JsonObject(decoded) if isinstance(decoded, dict) else JsonArray(decoded)
+    container.text = text
+    return text, container
+
+
+def _headers(event: Mapping[str, Any]) -> dict[str, str]:
+    """Return the first value of every header, by its name in lower case."""
+    found: dict[str, str] = {}
+    many = event.get("multiValueHeaders")
+    if isinstance(many, dict):
+        for name, values in many.items():
+            if isinstance(values, list) and values:
+                found[str(name).lower()] = str(values[0])
+    single = event.get("headers")
+    if isinstance(single, dict):
+        for name, value in single.items():
+            if value is not None:
+                found[str(name).lower()] = str(value)
+    return found
+
+
+def _session_id(event: Mapping[str, Any], body: Any, headers: Mapping[str, str]) -> str | None:
+    """Look in body, header, query, path and WebSocket connection, in this order."""
+    if body is None:
+        body = event.get("body")
+    request = event.get("requestContext")
+    places = (
+        _field(body, _SESSION_FIELDS),
+        headers.get(_SESSION_HEADER),
+        _field(event.get("queryStringParameters"), _SESSION_FIELDS),
+        _first_of_lists(event.get("multiValueQueryStringParameters")),
+        _field(event.get("pathParameters"), _SESSION_FIELDS),
+        _field(request, ("connectionId",)),
+    )
+    return next((place for place in places if place), None)
+
+
+def _field(fields: Any, names: tuple[str, ...]) -> str | None:
+    if not isinstance(fields, dict):
+        return None
+    for name in names:
+        value = fields.get(name)
+        if isinstance(value, str) and value:
+            return value
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+    return None
+
+
+def _first_of_lists(lists: Any) -> str | None:
+    if not isinstance(lists, dict):
+        return None
+    firsts = {name: values[0] for name, values in lists.items() if values}
+    return _field(firsts, _SESSION_FIELDS)
+
+
+def _service_identity(event: Mapping[str, Any]) -> str | None:
+    """Return what a redelivery has in common with the first delivery.
+
+    A batch of several records has no identity of its own: a redelivery may be cut differently.
+    """
+    identity = None
+    records = event.get("Records")
+    if isinstance(records, list) and len(records) == 1 and isinstance(records[0], dict):
+        record = records[0]
+        message = record.get("Sns")
+        identity = (
+            record.get("messageId")
+            or record.get("eventID")
+            or (message.get("MessageId") if isinstance(message, dict) else None)
+        )
+    elif "detail-type" in event:
+        identity = event.get("id")
+    return identity if isinstance(identity, str) and is_id(identity) else None

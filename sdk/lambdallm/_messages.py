@@ -1,0 +1,154 @@
+"""Messages of a conversation, and a prompt's variables."""
+
+from __future__ import annotations
+
+import re
+from _string import formatter_parser  # type: ignore[import-not-found]  # `str.format` reads with it
+
+from lambdallm import _settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+_VARIABLE = re.compile(r"\{(\w+)\}")
+
+
+class Message:
+    """One message of a conversation.
+
+    Attributes:
+        role: `user`, `assistant` or `system`.
+        content: Text, or blocks in the form of Bedrock's Converse.
+        timestamp: Epoch seconds.
+        metadata: Stored beside it.
+    """
+
+    def __init__(
+        self,
+        role: str,
+        content: Any,
+        timestamp: float | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        """Make one, now if no time is given."""
+        self.role = role
+        self.content = content
+        self.timestamp = _settings.epoch_ms() / 1_000 if timestamp is None else timestamp
+        self.metadata = {} if metadata is None else metadata
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as a dict."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Message:
+        """Make one from `to_dict`'s result."""
+        return cls(
+            fields["role"], fields["content"], fields.get("timestamp"), fields.get("metadata")
+        )
+
+    def to_turn(self) -> dict[str, Any]:
+        """Return it as a turn on the wire (`lambdallm_wire.sessions`)."""
+        return {
+            "role": self.role,
+            "content": self.content,
+            "metadata": self.metadata,
+            "at_epoch_ms": round(self.timestamp * 1_000),
+        }
+
+    @classmethod
+    def from_turn(cls, turn: Mapping[str, Any]) -> Message:
+        """Make one from a turn."""
+        return cls(turn["role"], turn["content"], turn["at_epoch_ms"] / 1_000, turn["metadata"])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Message) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Message(role={self.role!r}, content={self.content!r})"
+
+
+class History(str):  # noqa: SLOT000 - it carries its messages
+    """A conversation as text, that still knows its messages.
+
+    Given to `context.invoke`, it asks the model with the messages and their roles; put into a
+    longer text, it is the text alone.
+    """
+
+    messages: tuple[dict[str, Any], ...]
+
+    def __new__(cls, messages: Iterable[Mapping[str, Any]]) -> History:
+        """Make the text, one line a message: `role: content`."""
+        kept = tuple(dict(message) for message in messages)
+        history = super().__new__(cls, flatten(kept))
+        history.messages = kept
+        return history
+
+
+def flatten(messages: Iterable[Mapping[str, Any]]) -> str:
+    """Return a conversation as text, one line a message."""
+    return "\n".join(f"{each['role']}: {text_of(each['content'])}" for each in messages)
+
+
+def text_of(content: Any) -> str:
+    """Return the text of a message's content; blocks of other kinds are named."""
+    if isinstance(content, str):
+        return content
+    parts = [
+        block["text"] if "text" in block else f"[{next(iter(block), 'empty')}]" for block in content
+    ]
+    return " ".join(parts)
+
+
+def to_messages(prompt: Any) -> list[dict[str, Any]]:
+    """Turn what `invoke` and `chat` take into messages.
+
+    Raises:
+        TypeError: It is neither text nor a list of messages.
+    """
+    if isinstance(prompt, History):
+        return [dict(message) for message in prompt.messages]
+    if isinstance(prompt, str):
+        return [{"role": "user", "content": prompt}]
+    if isinstance(prompt, (list, tuple)):
+        return [_to_message(each) for each in prompt]
+    message = f"A prompt is a string or a list of messages, not {type(prompt).__name__}."
+    raise TypeError(message)
+
+
+def _to_message(each: Any) -> dict[str, Any]:
+    if isinstance(each, Message):
+        return {"role": each.role, "content": each.content}
+    if isinstance(each, dict) and "role" in each and "content" in each:
+        return {"role": each["role"], "content": each["content"]}
+    message = 'A message is {"role": "user", "content": "…"}.'
+    raise TypeError(message)
+
+
+def substitute(template: str, variables: Mapping[str, Any]) -> str:
+    """Put variables into a template.
+
+    A template that `str.format` would take, with nothing but the names of given variables, is
+    formatted by it (`{{` is a brace, `{price:.2f}` works). In any other, such as one with
+    literal JSON in it, each `{name}` of a given variable is replaced and the rest stays as it
+    is. Attributes and indexes are never followed: a template may hold somebody's text.
+    """
+    if _is_format(template, variables):
+        return template.format(**variables)
+    return _VARIABLE.sub(
+        lambda found: str(variables[found[1]]) if found[1] in variables else found[0], template
+    )
+
+
+def _is_format(template: str, variables: Mapping[str, Any]) -> bool:
+    try:
+        return all(
+            name is None or (name in variables and "{" not in (spec or ""))
+            for _, name, spec, _ in formatter_parser(template)
+        )
+    except ValueError:
+        return False

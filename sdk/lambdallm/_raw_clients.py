@@ -1,0 +1,37 @@
+"""boto3 clients for those who want them, made once per process, service and region."""
+
+from __future__ import annotations
+
+import os
+
+from lambdallm import _errors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_clients: dict[tuple[int, str, str], Any] = {}
+
+
+def client(service: str, region: str) -> Any:
+    """Return a client. boto3 is imported here and nowhere else.
+
+    Raises:
+        ConfigurationError: boto3 is not installed, or no region is set.
+    """
+    key = (os.getpid(), service, region)
+    if key not in _clients:
+        _clients[key] = _make(service, region)
+    return _clients[key]
+
+
+def _make(service: str, region: str) -> Any:
+    try:
+        import boto3  # type: ignore[import-untyped,unused-ignore]
+    except ModuleNotFoundError as error:
+        message = "get_raw_client() needs boto3, which is not installed with this function."
+        raise _errors.ConfigurationError(message) from error
+    if not region:
+        message = f"get_raw_client({service!r}) needs a region: set AWS_REGION."
+        raise _errors.ConfigurationError(message)
+    return boto3.client(service, region_name=region)

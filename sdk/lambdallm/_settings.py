@@ -1,0 +1,62 @@
+"""The SDK's settings and its clock: the only module of it that reads either."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from lambdallm_wire import names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Settings:
+    """What the function's environment says.
+
+    Attributes:
+        in_lambda: Whether this is an execution environment.
+        sidecar: Whether to look for one; `LAMBDALLM_SIDECAR=off` says no.
+        directory: Where the sidecar leaves its token.
+        port: Where it is expected; only words about it use this.
+        model: `LAMBDALLM_MODEL`, else the default model.
+        region: Where `get_raw_client` goes.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """Read them; a wrong port is the default one."""
+        port = environ.get(names.ENVIRONMENT_PORT, "")
+        self.in_lambda = bool(
+            environ.get("AWS_LAMBDA_RUNTIME_API") or environ.get("AWS_LAMBDA_FUNCTION_NAME")
+        )
+        self.sidecar = environ.get(names.ENVIRONMENT_SIDECAR, "").lower() != "off"
+        self.directory = environ.get(names.ENVIRONMENT_DIRECTORY) or names.DEFAULT_DIRECTORY
+        self.port = int(port) if port.isdigit() else names.DEFAULT_PORT
+        self.model = environ.get(names.ENVIRONMENT_MODEL) or names.DEFAULT_MODEL
+        self.region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read the settings from `environ`, the process's own environment if None."""
+        return cls(os.environ if environ is None else environ)
+
+
+def environ_with(overrides: Mapping[str, str]) -> dict[str, str]:
+    """Return the process's environment with some variables replaced."""
+    return {**os.environ, **overrides}
+
+
+def epoch_ms() -> int:
+    """Wall clock in milliseconds since 1970, for deadlines and expiries."""
+    return time.time_ns() // 1_000_000
+
+
+def monotonic() -> float:
+    """Seconds that never go back, for durations."""
+    return time.monotonic()
+
+
+def random_id() -> str:
+    """Return 128 bits of chance in hex; made at the call, so a snapshot never repeats it."""
+    return os.urandom(16).hex()

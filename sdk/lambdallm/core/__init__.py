@@ -1,0 +1,1 @@
+"""The earlier package's import paths for what now lives in `lambdallm` itself."""

@@ -1,0 +1,5 @@
+"""`lambdallm.core.handler` of the earlier package."""
+
+from lambdallm._handler import handler
+
+__all__ = ["handler"]

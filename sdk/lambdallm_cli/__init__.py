@@ -1,0 +1,1 @@
+"""The `lambdallm` command of a developer's machine."""

@@ -1,0 +1,78 @@
+"""The commands there are."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lambdallm import __version__
+from lambdallm_cli import invocation
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="lambdallm %(version)s")
+def lambdallm() -> None:
+    """LLM handlers on AWS Lambda.
+
+    Exit codes: 0 done, 1 the answer is no, 2 used wrongly, 3 something outside failed.
+    """
+
+
+@lambdallm.command(
+    epilog='Example: lambdallm invoke app.handler --data \'{"message": "Hello"}\' --session ada'
+)
+@click.argument("handler", metavar="MODULE.HANDLER")
+@click.option("--data", help="The request's JSON body.")
+@click.option(
+    "--file",
+    "path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file with it.",
+)
+@click.option("--event", is_flag=True, help="The data is a whole event, not a body.")
+@click.option("--session", help="Session id, sent as x-session-id.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole response as one line.")
+def invoke(
+    handler: str,
+    data: str | None,
+    path: Path | None,
+    event: bool,
+    session: str | None,
+    as_json: bool,
+) -> None:
+    """Run a handler in this process, with the embedded engine, and print its answer.
+
+    Exits with 1 when the answer's status is 4xx, with 3 when it is 5xx or the handler raised.
+    """
+    if data is not None and path is not None:
+        message = "Give --data or --file, not both."
+        raise click.UsageError(message)
+    text = path.read_text(encoding="utf-8") if path is not None else data or "{}"
+    try:
+        made = invocation.make_event(text, whole=event, session_id=session)
+        function = invocation.load_handler(handler)
+    except invocation.UsageError as error:
+        raise click.UsageError(str(error)) from error
+    outcome = invocation.run(function, made)
+    if outcome.error is not None:
+        click.echo(f"The handler raised {type(outcome.error).__name__}: {outcome.error}", err=True)
+        sys.exit(3)
+    click.echo(json.dumps(outcome.value, default=str) if as_json else _readable(outcome.value))
+    sys.exit(invocation.exit_code(outcome.value))
+
+
+def _readable(value: Any) -> str:
+    """Return a response for people: its status, and its body laid out."""
+    if not isinstance(value, dict) or "statusCode" not in value:
+        return json.dumps(value, indent=2, default=str, ensure_ascii=False)
+    lines = [f"status {value['statusCode']}"]
+    lines += [f"{name}: {content}" for name, content in (value.get("headers") or {}).items()]
+    body = str(value.get("body") or "")
+    with suppress(ValueError):  # not JSON: shown as it is
+        body = json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    return "\n".join([*lines, "", body])

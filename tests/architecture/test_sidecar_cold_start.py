@@ -1,0 +1,88 @@
+"""Which modules the sidecar loads: before it registers, and before its first `/next`."""
+
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+BEFORE_REGISTER = {"__future__", "_socket"}
+"""On top of a bare interpreter: what loads here delays the start of the function itself."""
+
+HEAVY = {
+    "asyncio", "concurrent", "dataclasses", "email", "http", "inspect", "logging",
+    "multiprocessing", "pathlib", "random", "ssl", "subprocess", "tempfile", "urllib", "uuid",
+    "xml", "boto3", "botocore", "requests", "urllib3",
+}  # fmt: skip
+"""Each costs milliseconds on a small function, and the engine has something lighter."""
+
+OURS = {"lambdallm_extension", "lambda_runtime_api", "lambdallm_wire"}
+
+
+def loaded_by(code: str) -> set[str]:
+    """Run `code` in a new interpreter without site-packages; return what it has loaded on top."""
+    paths = [path for path in sys.path if path]
+    whole = (
+        f"import sys; sys.path += {paths!r}; before = set(sys.modules)\n"
+        f"{code}\n"
+        "print(*set(sys.modules) - before)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", whole], capture_output=True, text=True, check=True
+    )
+    return set(run.stdout.split())
+
+
+def packages(modules: set[str]) -> set[str]:
+    return {module.partition(".")[0] for module in modules}
+
+
+@pytest.fixture
+def extensions_api() -> Iterator[str]:
+    """Answer one registration, and say where."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(
+                    b"HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: one\r\n"
+                    b"Content-Length: 2\r\n\r\n{}"
+                )
+                connection.recv(1)
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        thread.join(5)
+
+
+def test_what_loads_until_it_is_registered(extensions_api: str) -> None:
+    loaded = loaded_by(
+        "from lambdallm_extension import __main__ as program\n"
+        f"client = program.ExtensionClient({extensions_api!r})\n"
+        "client.register(program.EXTENSION_NAME, ('INVOKE', 'SHUTDOWN'))"
+    )
+
+    assert packages(loaded) == OURS | BEFORE_REGISTER
+
+
+@pytest.mark.parametrize("store", ["memory:", "dynamodb://table"])
+def test_what_loads_before_the_first_event(store: str) -> None:
+    opened = f"""
+from lambdallm_extension import engine
+environ = {{
+    "LAMBDALLM_STORE": {store!r}, "AWS_LAMBDA_FUNCTION_NAME": "chat", "AWS_REGION": "eu-north-1",
+    "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+}}
+engine.build(engine.Settings.from_environ(environ)).open()
+"""
+    loaded = packages(loaded_by(opened))
+
+    assert loaded >= OURS
+    assert not loaded & HEAVY
+    assert loaded - OURS <= sys.stdlib_module_names

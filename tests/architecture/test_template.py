@@ -1,0 +1,125 @@
+"""The template against the code that it deploys."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lambdallm_wire import names
+
+ROOT = Path(__file__).parents[2]
+STORES = ROOT / "extension" / "lambdallm_extension" / "stores"
+
+TRANSACTION_PERMISSIONS = {
+    "Put": "PutItem",
+    "Update": "UpdateItem",
+    "Delete": "DeleteItem",
+    "ConditionCheck": "ConditionCheckItem",
+}
+"""A transaction needs the permission of each thing it does, and none of its own.
+
+Source: Amazon DynamoDB developer guide, "IAM with transactions", 2026-11.
+"""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads CloudFormation's short functions as plain values."""
+
+
+def _function(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        return {suffix: loader.construct_scalar(node)}
+    assert isinstance(node, yaml.SequenceNode)
+    return {suffix: loader.construct_sequence(node)}
+
+
+_Loader.add_multi_constructor("!", _function)
+
+TEMPLATE = yaml.load((ROOT / "template.yaml").read_text(encoding="utf-8"), Loader=_Loader)
+RESOURCES = TEMPLATE["Resources"]
+FUNCTION = RESOURCES["ChatFunction"]["Properties"]
+
+
+def statements() -> dict[str, dict[str, Any]]:
+    (policy,) = FUNCTION["Policies"]
+    return {statement["Sid"]: statement for statement in policy["Statement"]}
+
+
+def operations_of_the_store() -> set[str]:
+    """What `stores/dynamodb*.py` sends: the operations, and what its transactions do."""
+    sources = [path.read_text(encoding="utf-8") for path in STORES.glob("dynamodb*.py")]
+    operations = {
+        name for source in sources for name in re.findall(r'_Call\(\s*"([A-Z]\w+)"', source)
+    }
+    assert "TransactWriteItems" in operations
+    in_transactions = {
+        key.value
+        for source in sources
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Dict) and len(node.keys) == 1
+        for key in node.keys
+        if isinstance(key, ast.Constant) and key.value in TRANSACTION_PERMISSIONS
+    }
+    assert in_transactions
+    permissions = {TRANSACTION_PERMISSIONS[kind] for kind in in_transactions}
+    return operations - {"TransactWriteItems"} | permissions
+
+
+def test_the_function_may_do_what_the_store_does_and_no_more() -> None:
+    statement = statements()["SessionsAndCallRecords"]
+
+    assert statement["Resource"] == {"GetAtt": "Table.Arn"}
+    assert len(statement["Action"]) == len(set(statement["Action"]))
+    assert set(statement["Action"]) == {f"dynamodb:{name}" for name in operations_of_the_store()}
+
+
+def test_no_permission_is_a_wildcard() -> None:
+    for statement in statements().values():
+        actions = statement["Action"]
+        for action in [actions] if isinstance(actions, str) else actions:
+            assert "*" not in action
+        assert statement["Resource"] != "*"
+
+
+def test_the_function_may_ask_the_default_model() -> None:
+    parameters = {name: each.get("Default") for name, each in TEMPLATE["Parameters"].items()}
+    profile = names.DEFAULT_MODEL.removeprefix("bedrock/")
+
+    assert parameters["ModelId"] == profile
+    assert parameters["FoundationModelId"] == re.sub(r"^(global|us|eu|apac|jp|au)\.", "", profile)
+    statement = statements()["AskTheModel"]
+    assert statement["Action"] == "bedrock:InvokeModel"
+    arns = [resource["Sub"] for resource in statement["Resource"]]
+    assert [arn.partition(":bedrock:")[2] for arn in arns] == [
+        "${AWS::Region}:${AWS::AccountId}:inference-profile/${ModelId}",
+        "*::foundation-model/${FoundationModelId}",
+        "::foundation-model/${FoundationModelId}",
+    ]
+
+
+def test_the_table_is_the_one_that_the_store_expects() -> None:
+    table = RESOURCES["Table"]["Properties"]
+
+    keys = {key["AttributeName"]: key["KeyType"] for key in table["KeySchema"]}
+    assert keys == {"pk": "HASH", "sk": "RANGE"}
+    assert {each["AttributeType"] for each in table["AttributeDefinitions"]} == {"S"}
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert FUNCTION["Environment"]["Variables"]["LAMBDALLM_STORE"] == {"Sub": "dynamodb://${Table}"}
+
+
+def test_nobody_without_an_identity_reaches_the_function_by_default() -> None:
+    assert FUNCTION["FunctionUrlConfig"]["AuthType"] == {"Ref": "FunctionUrlAuthType"}
+    assert TEMPLATE["Parameters"]["FunctionUrlAuthType"]["Default"] == "AWS_IAM"
+
+
+def test_the_handler_exists() -> None:
+    module, _, name = FUNCTION["Handler"].partition(".")
+    source = (ROOT / FUNCTION["CodeUri"] / f"{module}.py").read_text(encoding="utf-8")
+
+    assert name in {
+        node.name
+        for node in ast.parse(source).body
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    }

@@ -1,0 +1,199 @@
+"""Whole execution environments for tests: ours and AWS's, with the built layer in them."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from e2e import aws_environment
+from e2e.aws_environment import AwsEnvironment
+from lambda_runtime_api.emulator import Environment, RuntimeNotFoundError
+from lambda_runtime_api.emulator.runtimes import prepare_runtime
+from lambda_runtime_api.emulator.server import free_port
+from lambdallm.testing.model_server import ModelServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STARTING_SECONDS = 30
+
+
+class Start:
+    """Starts a function in one of the two emulators.
+
+    `start(files_or_folder, "app.handler", opt=layer, variables={…})` is a context manager whose
+    value has `invoke(event) -> Invocation`, `wait_until_idle()`, `logs`, `pids`, `shutdown()`.
+    """
+
+    def __init__(self, name: str, runtimes: Mapping[str, Path], folder: Path) -> None:
+        self.name = name
+        self._runtimes = runtimes
+        self._folder = folder
+        self._made = 0
+
+    def __call__(
+        self,
+        function: Path | Mapping[str, str],
+        handler: str = "app.handler",
+        *,
+        python: str | Path | None = "",
+        **options: Any,
+    ) -> Environment | AwsEnvironment:
+        """Prepare an environment.
+
+        Args:
+            function: A task root, or its files by their names; a `bootstrap` becomes executable.
+            handler: `module.function`.
+            python: A version such as "3.13" (the test skips where it is missing), a path, None
+                for a function without Python; "" for the Python of the tests.
+            options: `opt`, `variables`, `timeout_seconds`, `memory_mb`, `function_name`.
+        """
+        task_root = function if isinstance(function, Path) else self._write(function)
+        chosen = self._runtimes.get(python) if isinstance(python, str) and python else python
+        if chosen is None and python is not None:
+            pytest.skip(f"no Python {python} with awslambdaric")
+        make = Environment if self.name == "emulator" else AwsEnvironment
+        return make(
+            task_root, handler, python=sys.executable if chosen == "" else chosen, **options
+        )
+
+    def _write(self, files: Mapping[str, str]) -> Path:
+        self._made += 1
+        task_root = self._folder / f"function-{self._made}"
+        for name, text in files.items():
+            path = task_root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            path.chmod(0o755)
+        return task_root
+
+
+class Service(NamedTuple):
+    """A server that runs beside the environments."""
+
+    url: str
+    table: str
+
+
+@cache
+def why_not_aws() -> str | None:
+    return aws_environment.why_not()
+
+
+@pytest.fixture(scope="session")
+def runtimes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Pythons that can run functions, by their version: the tests' own, and those in `.venvs`."""
+    found: dict[str, Path] = {}
+    folder = tmp_path_factory.mktemp("runtimes")
+    for python in [Path(sys.executable), *sorted(REPOSITORY.glob(".venvs/*/bin/python"))]:
+        with contextlib.suppress(RuntimeNotFoundError):
+            runtime = prepare_runtime(python, folder / f"{len(list(folder.iterdir()))}")
+            found.setdefault(runtime.version, python)
+    return found
+
+
+@pytest.fixture(params=["emulator", "aws"])
+def host(request: pytest.FixtureRequest, runtimes: dict[str, Path], tmp_path: Path) -> Start:
+    """Each of the two emulators, one after the other; AWS's where the machine can run it."""
+    if request.param == "aws" and why_not_aws():
+        pytest.skip(why_not_aws() or "")
+    return Start(request.param, runtimes, tmp_path)
+
+
+@pytest.fixture
+def emulator(runtimes: dict[str, Path], tmp_path: Path) -> Start:
+    """Our emulator alone, for what AWS's cannot do."""
+    return Start("emulator", runtimes, tmp_path)
+
+
+@pytest.fixture
+def both(runtimes: dict[str, Path], tmp_path: Path) -> tuple[Start, Start]:
+    """Our emulator and AWS's, to be compared."""
+    if why_not_aws():
+        pytest.skip(why_not_aws() or "")
+    folders = [tmp_path / name for name in ("emulator", "aws")]
+    return Start("emulator", runtimes, folders[0]), Start("aws", runtimes, folders[1])
+
+
+@pytest.fixture(scope="session")
+def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built layer, unpacked as AWS does it: what stands in this folder stands in `/opt`."""
+    built = tmp_path_factory.mktemp("layer")
+    subprocess.run(
+        [sys.executable, "layer/build_layer.py", "build", "--output", str(built)],
+        cwd=REPOSITORY,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    opt = tmp_path_factory.mktemp("opt")
+    (archive,) = built.glob("*.zip")
+    with zipfile.ZipFile(archive) as layer:
+        for entry in layer.infolist():
+            path = Path(layer.extract(entry, opt))
+            path.chmod(entry.external_attr >> 16 & 0o777 or 0o755)
+    return opt
+
+
+@pytest.fixture(scope="session")
+def dynamodb() -> Iterator[Service]:
+    """A DynamoDB-compatible server in a child process, with the table that lambdallm needs."""
+    import boto3
+
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ministack"],
+        env={"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "PATH": "/usr/bin:/bin"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(port, process)
+        service = Service(f"http://127.0.0.1:{port}", "lambdallm")
+        client = boto3.client(
+            "dynamodb",
+            endpoint_url=service.url,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+        keys = [("pk", "HASH"), ("sk", "RANGE")]
+        client.create_table(
+            TableName=service.table,
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],
+            AttributeDefinitions=[
+                {"AttributeName": name, "AttributeType": "S"} for name, _ in keys
+            ],
+        )
+        yield service
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture
+def model_server() -> Iterator[ModelServer]:
+    """A scripted model behind Bedrock's own protocol, which repeats what the user says."""
+    with ModelServer() as server:
+        yield server
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    give_up = time.monotonic() + STARTING_SECONDS
+    while process.poll() is None and time.monotonic() < give_up:
+        with socket.socket() as probe:
+            if not probe.connect_ex(("127.0.0.1", port)):
+                return
+        time.sleep(0.02)
+    message = f"nobody listens on port {port}"
+    raise RuntimeError(message)

@@ -1,0 +1,192 @@
+"""Who may ask the localhost API, and what everybody else hears."""
+
+import http.client
+import json
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Queue
+
+import pytest
+
+from lambda_runtime_api import http1
+from lambdallm_extension.server import token as token_file
+from lambdallm_extension.server.http import CONNECTIONS_MAX, Server, listen
+from lambdallm_wire import names
+
+TOKEN = "secret-token"
+
+
+class EchoApi:
+    """Answers every request, and remembers which connections have ended."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, bytes]] = []
+        self.ended: Queue[int] = Queue()
+
+    def handle(self, method: str, path: str, body: bytes, *, connection: int) -> tuple[int, bytes]:
+        self.asked.append((method, path, body))
+        return 200, json.dumps({"connection": connection}).encode()
+
+    def disconnected(self, connection: int) -> None:
+        self.ended.put(connection)
+
+
+@pytest.fixture
+def api() -> EchoApi:
+    return EchoApi()
+
+
+@pytest.fixture
+def port(api: EchoApi) -> Iterator[int]:
+    listener = listen(0)
+    server = Server(listener, TOKEN, api, lambda _: None)
+    server.start()
+    yield listener.getsockname()[1]
+    server.close()
+
+
+def ask(
+    port: int, headers: dict[str, str], *, host: str | None = None
+) -> tuple[int, dict[str, object]]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.putrequest("POST", "/v1/begin", skip_host=True)
+    connection.putheader("Host", host or f"127.0.0.1:{port}")
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    connection.putheader("Content-Length", "2")
+    connection.endheaders(b"{}")
+    reply = connection.getresponse()
+    body = json.loads(reply.read())
+    connection.close()
+    return reply.status, body
+
+
+GOOD = {names.TOKEN_HEADER: TOKEN}
+
+
+def test_a_request_with_the_token_is_answered(port: int) -> None:
+    assert ask(port, GOOD)[0] == 200
+    assert ask(port, GOOD, host=f"localhost:{port}")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "host", "status", "code"),
+    [
+        ({}, None, 401, "unauthorized"),
+        ({names.TOKEN_HEADER: ""}, None, 401, "unauthorized"),
+        ({names.TOKEN_HEADER: TOKEN[:-1]}, None, 401, "unauthorized"),
+        ({names.TOKEN_HEADER: TOKEN + "x"}, None, 401, "unauthorized"),
+        ({names.TOKEN_HEADER: "gehéim"}, None, 401, "unauthorized"),
+        (GOOD, "evil.example", 403, "forbidden"),
+        (GOOD, "127.0.0.1", 403, "forbidden"),
+        (GOOD, "127.0.0.1:1", 403, "forbidden"),
+        ({**GOOD, "Origin": "https://evil.example"}, None, 403, "forbidden"),
+        ({**GOOD, "origin": "null"}, None, 403, "forbidden"),
+        ({**GOOD, "X-Forwarded-For": "10.0.0.1"}, None, 403, "forbidden"),
+    ],
+)
+def test_everybody_else_is_refused_before_the_routes(
+    port: int, api: EchoApi, headers: dict[str, str], host: str | None, status: int, code: str
+) -> None:
+    refused, problem = ask(port, headers, host=host)
+
+    assert (refused, problem["code"]) == (status, code)
+    assert api.asked == []
+
+
+def other_addresses() -> list[str]:
+    addresses = ["127.0.0.2"]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # sends nothing: it asks the kernel for a route
+        addresses.append(probe.getsockname()[0])
+    return addresses
+
+
+@pytest.mark.skipif(not Path("/proc/net/route").exists(), reason="127.0.0.2 is Linux's")
+def test_no_other_address_of_the_machine_answers(port: int) -> None:
+    try:
+        addresses = other_addresses()
+    except OSError:
+        addresses = ["127.0.0.2"]
+    for address in addresses:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((address, port), timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nhost : x\r\n\r\n", 400),
+        (b"GET / HTTP/2.0\r\n\r\n", 505),
+        (b"POST / HTTP/1.1\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n", 400),
+        (b"x" * (http1.HEAD_MAX_BYTES + 10), 431),
+        (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n", 413),
+    ],
+)
+def test_garbage_is_answered_with_its_status_and_a_closed_connection(
+    port: int, api: EchoApi, sent: bytes, status: int
+) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(sent)
+        received = b""
+        while data := connection.recv(65_536):
+            received += data
+
+    assert received.startswith(b"HTTP/1.1 %d" % status)
+    assert api.asked == []
+
+
+def test_one_connection_serves_many_requests_and_its_end_is_told(port: int, api: EchoApi) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    for _ in range(3):
+        connection.request("POST", "/v1/x", b"{}", GOOD)
+        assert json.loads(connection.getresponse().read()) == {"connection": 1}
+    connection.close()
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as next_one:
+        next_one.shutdown(socket.SHUT_WR)
+        assert next_one.recv(1) == b""
+
+    assert {api.ended.get(timeout=5), api.ended.get(timeout=5)} == {1, 2}
+
+
+def test_connections_are_bounded(port: int) -> None:
+    held = [
+        socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(CONNECTIONS_MAX)
+    ]
+    try:
+        for connection in held:
+            connection.sendall(
+                http1.encode_request("GET", "/", [("host", f"127.0.0.1:{port}"), *GOOD.items()])
+            )
+            assert connection.recv(4_096)
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as one_more:
+            assert one_more.recv(1) == b""
+    finally:
+        for connection in held:
+            connection.close()
+
+
+def test_the_token_file_opens_for_its_user_alone(tmp_path: Path) -> None:
+    directory = tmp_path / "lambdallm"
+    token_file.write_token(str(directory), 2772, "aa")
+    token_file.write_token(str(directory), 2773, "bb")
+    found = directory / names.TOKEN_FILE
+
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert stat.S_IMODE(found.stat().st_mode) == 0o600
+    assert found.read_text() == "2773 bb\n"
+    assert list(directory.iterdir()) == [found]
+
+
+def test_a_directory_of_somebody_else_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+
+    with pytest.raises(PermissionError):
+        token_file.write_token(str(tmp_path / "link"), 2772, "aa")
+
+
+def test_tokens_do_not_repeat() -> None:
+    assert len({token_file.make_token() for _ in range(100)}) == 100
+    assert len(token_file.make_token()) == 2 * token_file.TOKEN_BYTES

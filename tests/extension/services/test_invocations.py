@@ -1,0 +1,175 @@
+"""Units of work: opened, closed once, reported once, whatever becomes of their process."""
+
+from threading import Event
+from typing import Any
+
+import pytest
+
+from lambdallm_extension import errors
+from lambdallm_extension.ports import InvocationReport
+from lambdallm_extension.services.invocations import Invocations
+from lambdallm_extension.services.metering import NO_USAGE, Recorder
+
+
+class Reports:
+    def __init__(self) -> None:
+        self.emitted: list[InvocationReport] = []
+        self.logged: list[str] = []
+
+    def emit(self, report: InvocationReport) -> None:
+        self.emitted.append(report)
+
+    def log(self, message: str) -> None:
+        self.logged.append(message)
+
+
+class Desk:
+    """An `Invocations` and what stands around it."""
+
+    def __init__(self, sessions: Any) -> None:
+        self.sessions = sessions
+        self.reports = Reports()
+        recorder = Recorder(sessions.store, sessions.workers, sessions.clock)
+        self.invocations = Invocations(
+            lambda: sessions.store, lambda: recorder, sessions.workers, sessions.clock,
+            self.reports, environment_id=lambda: "env",
+        )  # fmt: skip
+
+    def begin(self, work_id: str = "w", *, connection: int = 1, durability: str = "") -> None:
+        rule: Any = None
+        if durability:
+            rule = {
+                "session_id": "s", "identity": work_id, "ttl_seconds": 60,
+                "memory": {"strategy": "full_history"}, "durability": durability,
+            }  # fmt: skip
+        self.invocations.begin(
+            {
+                "work_id": work_id, "request_id": work_id, "session": rule, "cold_start": True,
+                "deadline_epoch_ms": self.sessions.clock.now_ms + 10_000,
+            },
+            connection,
+        )  # fmt: skip
+
+    def say(self, work_id: str = "w") -> None:
+        self.invocations.session(work_id).append(
+            [
+                {"role": role, "content": role, "metadata": {}, "at_epoch_ms": 1}
+                for role in ("user", "assistant")
+            ],
+            metadata=None,
+            clear=False,
+        )
+
+
+@pytest.fixture
+def desk(sessions: Any) -> Desk:
+    return Desk(sessions)
+
+
+def test_end_returns_totals_and_emits_one_report(desk: Desk) -> None:
+    desk.begin()
+    desk.invocations.find("w").totals.settle(
+        "m", {**NO_USAGE, "uncached_input_tokens": 3, "cache_read_tokens": 4, "output_tokens": 2},
+        70, 5,
+    )  # fmt: skip
+    reply = desk.invocations.end({"work_id": "w", "outcome": "ok", "handler_ms": 12.5})
+
+    assert reply == {
+        "calls": 1, "input_tokens": 7, "output_tokens": 2, "cost_pico_usd": 70,
+        "unpriced_calls": 0, "session_version": 0,
+    }  # fmt: skip
+    (report,) = desk.reports.emitted
+    assert (report.outcome, report.handler_ms, report.cold_start) == ("ok", 12.5, True)
+    with pytest.raises(errors.InvalidRequestError, match="not open"):
+        desk.invocations.end({"work_id": "w"})
+
+
+def test_end_waits_for_the_session(desk: Desk) -> None:
+    desk.begin(durability="before_response")
+    desk.say()
+
+    assert desk.invocations.end({"work_id": "w", "outcome": "ok"})["session_version"] == 1
+    assert desk.sessions.seen() == ["user", "assistant"]
+    assert desk.reports.emitted[0].session_read_ms is not None
+    assert desk.reports.emitted[0].session_save_ms is not None
+
+
+def test_a_write_that_failed_is_told_and_the_unit_is_closed(desk: Desk) -> None:
+    desk.begin(durability="before_response")
+
+    def fail() -> None:
+        raise errors.StoreRefusedError("No permission.")
+
+    desk.sessions.store.before_transact = [fail]
+    desk.say()
+    with pytest.raises(errors.StoreRefusedError):
+        desk.invocations.end({"work_id": "w", "outcome": "ok"})
+
+    (report,) = desk.reports.emitted
+    assert (report.outcome, report.error_code) == ("error", "state")
+    assert desk.invocations.wait_persisted(0)
+
+
+def hold_back_writes(desk: Desk) -> Event:
+    go = Event()
+    desk.sessions.store.before_transact = [lambda: go.wait(10) and None]
+    return go
+
+
+def test_after_response_answers_first_while_the_environment_is_held(desk: Desk) -> None:
+    go = hold_back_writes(desk)
+    desk.begin(durability="after_response")
+    desk.invocations.hold("w")
+    desk.say()
+    desk.invocations.end({"work_id": "w", "outcome": "ok"})
+
+    assert desk.sessions.store.partition() == {}
+    assert not desk.invocations.wait_persisted(0)
+    go.set()
+    assert desk.invocations.wait_persisted(10)
+    assert desk.sessions.seen() == ["user", "assistant"]
+
+
+def test_after_response_waits_when_the_environment_could_be_frozen(desk: Desk) -> None:
+    desk.begin(durability="after_response")
+    desk.say()
+    desk.invocations.end({"work_id": "w", "outcome": "ok"})
+
+    assert desk.invocations.wait_persisted(0)
+    assert desk.sessions.seen() == ["user", "assistant"]
+
+
+def test_a_process_that_died_is_settled_and_reported_as_killed(desk: Desk) -> None:
+    desk.begin("w1", durability="before_response")
+    desk.begin("w2", connection=2)
+    desk.say("w1")
+    desk.invocations.disconnected(1)
+
+    (report,) = desk.reports.emitted
+    assert (report.work_id, report.outcome) == ("w1", "killed")
+    assert desk.sessions.seen() == ["user", "assistant"]
+    assert desk.invocations.find("w2")
+
+
+def test_a_unit_begun_again_closes_the_one_before(desk: Desk) -> None:
+    desk.begin()
+    desk.begin(connection=2)
+
+    assert [report.outcome for report in desk.reports.emitted] == ["killed"]
+    desk.invocations.disconnected(1)
+    assert desk.invocations.find("w").connection == 2
+
+
+def test_waiting_for_begin_and_end(desk: Desk) -> None:
+    assert not desk.invocations.wait_begun("w", 0)
+    desk.begin()
+    assert desk.invocations.wait_begun("w", 0)
+    assert not desk.invocations.wait_ended("w", 0)
+    desk.invocations.end({"work_id": "w", "outcome": "ok"})
+    assert desk.invocations.wait_ended("w", 0)
+
+
+def test_a_session_that_was_not_declared_is_refused_with_words(desk: Desk) -> None:
+    desk.begin()
+    with pytest.raises(errors.InvalidRequestError, match="session=Session"):
+        desk.invocations.session("w")

@@ -1,0 +1,212 @@
+"""Who holds `/next`: each line of the table in ARCHITECTURE.md, on a clock set by hand."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from lambda_runtime_api.extensions import ApiRefusedError
+from lambdallm_extension.domain import flush
+from lambdallm_extension.lifecycle import REFUSALS_MAX, SHUTDOWN_RESERVE_MS, Lifecycle
+
+START_MS = 1_790_000_000_000
+TIMEOUT_MS = 10_000
+
+
+class HandClock:
+    def __init__(self) -> None:
+        self.now_ms = START_MS
+
+    def epoch_ms(self) -> int:
+        return self.now_ms
+
+    def monotonic(self) -> float:
+        return self.now_ms / 1_000
+
+
+class Host:
+    """Answers the loop from a script and notes what it was asked, with the time it granted."""
+
+    def __init__(self, clock: HandClock) -> None:
+        self.clock = clock
+        self.begun: set[str] = set()
+        self.ends = True
+        self.persists = True
+        self.failing = False
+        self.asked: list[tuple[str, int]] = []
+        self.held: list[str] = []
+        self.reopened = 0
+
+    def hold(self, request_id: str) -> None:
+        self.held.append(request_id)
+
+    def _wait(self, what: str, seconds: float, outcome: bool) -> bool:
+        if seconds:
+            self.asked.append((what, round(seconds * 1_000)))
+        if not outcome:
+            self.clock.now_ms += round(seconds * 1_000)
+        return outcome
+
+    def wait_begun(self, request_id: str, seconds: float) -> bool:
+        return self._wait("begun", seconds, request_id in self.begun)
+
+    def wait_ended(self, request_id: str, seconds: float) -> bool:
+        return self._wait("ended", seconds, self.ends)
+
+    def wait_persisted(self, seconds: float) -> bool:
+        return self._wait("persisted", seconds, self.persists)
+
+    def store_failing(self) -> bool:
+        return self.failing
+
+    def reopen(self) -> None:
+        self.reopened += 1
+
+    def close(self) -> None:
+        self.asked.append(("close", 0))
+
+
+class Api:
+    """Plays events; an event may be a call that makes it, or raises."""
+
+    def __init__(self, *events: Any) -> None:
+        self.events = list(events)
+        self.polls = 0
+
+    def next_event(self) -> Mapping[str, Any]:
+        self.polls += 1
+        event = self.events.pop(0) if self.events else SHUTDOWN
+        return event() if callable(event) else event
+
+
+SHUTDOWN = {"eventType": "SHUTDOWN", "shutdownReason": "spindown", "deadlineMs": START_MS + 2_000}
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def host(clock: HandClock) -> Host:
+    return Host(clock)
+
+
+def invoke(clock: HandClock, request_id: str = "r") -> Callable[[], dict[str, Any]]:
+    return lambda: {
+        "eventType": "INVOKE", "requestId": request_id, "invokedFunctionArn": "arn",
+        "deadlineMs": clock.now_ms + TIMEOUT_MS,
+    }  # fmt: skip
+
+
+def run(clock: HandClock, host: Host | None, *events: Any) -> tuple[Api, list[float], list[str]]:
+    api, slept, logged = Api(*events), [], []
+    Lifecycle(api, lambda: host, clock, slept.append, logged.append).run()
+    return api, slept, logged
+
+
+def test_without_the_sdk_the_environment_is_released_at_once(clock: HandClock, host: Host) -> None:
+    run(clock, host, invoke(clock, "1"), invoke(clock, "2"))
+
+    assert host.held == []
+    assert clock.now_ms == START_MS
+
+
+def test_with_the_sdk_it_is_held_until_the_end_and_the_store(clock: HandClock, host: Host) -> None:
+    host.begun = {"1"}
+    run(clock, host, invoke(clock, "1"))
+
+    assert host.held == ["1", ""]
+    assert [what for what, _ in host.asked][:3] == ["begun", "ended", "persisted"]
+    assert host.asked[2] == ("persisted", flush.PERSIST_MAX_MS)
+
+
+def test_an_sdk_that_was_there_last_time_is_waited_for_a_moment(
+    clock: HandClock, host: Host
+) -> None:
+    host.begun = {"1"}
+    run(clock, host, invoke(clock, "1"), invoke(clock, "2"), invoke(clock, "3"))
+
+    assert ("begun", flush.BEGIN_GRACE_MS) in host.asked
+    assert clock.now_ms == START_MS + flush.BEGIN_GRACE_MS, "once for invocation 2, not for 3"
+    assert host.held == ["1", "", "2", ""]
+
+
+def test_a_store_that_is_down_does_not_hold_the_environment(clock: HandClock, host: Host) -> None:
+    host.begun, host.failing, host.persists = {"1"}, True, False
+    run(clock, host, invoke(clock, "1"))
+
+    assert ("persisted", flush.OUTAGE_MAX_MS) in host.asked
+
+
+def test_whatever_happens_it_is_released_before_the_deadline(clock: HandClock, host: Host) -> None:
+    host.begun, host.ends = {"1"}, False
+    run(clock, host, invoke(clock, "1"))
+
+    reserve = flush.reserve_ms(TIMEOUT_MS)
+    assert ("ended", TIMEOUT_MS - reserve) in host.asked
+    assert host.held == ["1", ""], "a late `end` knows that it must not answer first"
+
+
+def test_persisting_never_crosses_the_deadline_either(clock: HandClock, host: Host) -> None:
+    host.begun = {"1"}
+
+    def late() -> dict[str, Any]:
+        return {**invoke(clock, "1")(), "deadlineMs": clock.now_ms + 900}
+
+    run(clock, host, late)
+
+    assert ("persisted", 800) in host.asked
+
+
+def test_connections_are_replaced_after_a_gap_and_not_without(clock: HandClock, host: Host) -> None:
+    def after_a_freeze() -> dict[str, Any]:
+        clock.now_ms += 60_000
+        return invoke(clock, "2")()
+
+    run(clock, host, invoke(clock, "1"), after_a_freeze, invoke(clock, "3"))
+
+    assert host.reopened == 1
+
+
+def test_shutdown_uses_its_time_and_keeps_a_reserve(clock: HandClock, host: Host) -> None:
+    run(clock, host)
+
+    assert host.asked == [("persisted", 2_000 - SHUTDOWN_RESERVE_MS), ("close", 0)]
+
+
+def test_an_engine_that_never_loaded_releases_every_invocation(clock: HandClock) -> None:
+    api, _, _ = run(clock, None, invoke(clock, "1"), invoke(clock, "2"))
+
+    assert api.polls == 3
+
+
+def refuse() -> dict[str, Any]:
+    raise ApiRefusedError(500, "", "container error")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        refuse,
+        {},
+        {"eventType": "INVOKE"},
+        lambda: (_ for _ in ()).throw(ConnectionResetError()),
+    ],
+)
+def test_a_faulty_answer_is_waited_out_and_logged_once(
+    clock: HandClock, host: Host, fault: Any
+) -> None:
+    api, slept, logged = run(clock, host, fault, fault, invoke(clock))
+
+    if fault == {}:
+        assert api.polls == 4, "an event of an unknown type is no fault: the next one is asked for"
+    else:
+        assert (len(slept), len(logged)) == (2, 1)
+
+
+def test_it_ends_when_nobody_answers_any_more(clock: HandClock, host: Host) -> None:
+    api, slept, _ = run(clock, host, *[refuse] * 100)
+
+    assert api.polls == REFUSALS_MAX
+    assert max(slept) == 1.0

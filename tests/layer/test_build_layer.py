@@ -1,0 +1,124 @@
+"""What is in the layer, and that it is the same every time."""
+
+import json
+import marshal
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_two_builds_are_the_same_bytes(builder: Any, archive: Path, tmp_path: Path) -> None:
+    again = builder.build(tmp_path, builder.find_pythons([sys.executable]))
+
+    assert again.read_bytes() == archive.read_bytes()
+    image_files = "lambdallm-opt.tar"
+    assert (tmp_path / image_files).read_bytes() == (archive.parent / image_files).read_bytes()
+
+
+def test_the_folder_of_extensions_holds_the_launcher_alone(archive: Path) -> None:
+    names = zipfile.ZipFile(archive).namelist()
+
+    assert [name for name in names if name.startswith("extensions/")] == ["extensions/lambdallm"]
+    assert {name.split("/")[0] for name in names} == {"extensions", "lambdallm", "python"}
+
+
+def test_the_function_imports_the_sdk_and_the_contract_and_nothing_of_the_sidecar(
+    archive: Path,
+) -> None:
+    names = zipfile.ZipFile(archive).namelist()
+    packages = {name.split("/")[1] for name in names if name.startswith("python/")}
+
+    assert packages == {"lambdallm", "lambdallm_wire", "lambda_runtime_api"}
+
+
+def test_tools_of_developers_are_left_out(archive: Path) -> None:
+    names = zipfile.ZipFile(archive).namelist()
+
+    assert not [name for name in names if "/emulator/" in name or "/testing/" in name]
+    assert not [name for name in names if "lambdallm_cli" in name]
+
+
+def test_what_is_executed_is_executable_and_nothing_else(archive: Path) -> None:
+    entries = zipfile.ZipFile(archive).infolist()
+    executable = {entry.filename for entry in entries if entry.external_attr >> 16 & 0o111}
+
+    assert executable == {"extensions/lambdallm", "lambdallm/exec-wrapper"}
+
+
+def test_the_tar_holds_the_same_files_below_opt(archive: Path) -> None:
+    zipped = zipfile.ZipFile(archive)
+    with tarfile.open(archive.parent / "lambdallm-opt.tar") as opened:
+        members = {member.name: member for member in opened.getmembers()}
+        assert set(members) == {f"opt/{name}" for name in zipped.namelist()}
+        launcher = opened.extractfile("opt/extensions/lambdallm")
+        assert launcher is not None
+        assert launcher.read() == zipped.read("extensions/lambdallm")
+    assert members["opt/extensions/lambdallm"].mode == 0o755
+
+
+def test_every_module_has_bytecode_that_is_used_without_a_look_at_its_source(opt: Path) -> None:
+    for source in opt.rglob("*.py"):
+        compiled = (
+            source.parent / "__pycache__" / f"{source.stem}.{sys.implementation.cache_tag}.pyc"
+        )
+        data = compiled.read_bytes()
+        assert int.from_bytes(data[4:8], "little") == 0b01, "hash-based, unchecked"
+        code = marshal.loads(data[16:])
+        assert isinstance(code, CodeType)
+        assert code.co_filename == f"/opt/{source.relative_to(opt).as_posix()}"
+
+
+def test_a_changed_source_beside_its_bytecode_is_not_even_read(opt: Path, tmp_path: Path) -> None:
+    package = tmp_path / "lambdallm_wire"
+    package.mkdir()
+    original = opt / "python/lambdallm_wire"
+    for name in ("__init__", "names"):
+        (package / f"{name}.py").write_text("raise SystemExit('compiled anew')")
+        target = package / "__pycache__" / f"{name}.{sys.implementation.cache_tag}.pyc"
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes((original / "__pycache__" / target.name).read_bytes())
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import lambdallm_wire.names"
+
+    assert subprocess.run([sys.executable, "-I", "-S", "-c", code], check=False).returncode == 0
+
+
+def test_the_manifest_names_version_pythons_and_sources(opt: Path) -> None:
+    manifest = json.loads((opt / "lambdallm/manifest.json").read_text())
+
+    assert manifest["version"] in (ROOT / "pyproject.toml").read_text()
+    assert list(manifest["pythons"]) == [".".join(map(str, sys.version_info[:2]))]
+    assert "extensions/lambdallm" in manifest["files"]
+
+
+def test_publish_refuses_a_layer_with_a_gap(
+    builder: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["publish", "--python", sys.executable, "--output", str(tmp_path), "--dry-run"]
+
+    assert builder.main(arguments) == 1
+    said = capsys.readouterr()
+    assert "Not published: no bytecode for Python" in said.err
+    assert "3.14" in said.err or sys.version_info[:2] == (3, 14)
+
+
+def test_a_dry_run_of_a_whole_layer_says_what_it_would_do(
+    builder: Any, archive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = [builder.Python(version, "cpython", version, "") for version in builder.SUPPORTED]
+    options = builder.argparse.Namespace(dry_run=True, name="lambdallm", region=None)
+
+    assert builder.publish(archive, whole, options) == 0
+    assert "Would publish" in capsys.readouterr().out
+
+
+def test_something_that_is_no_python_is_refused_by_name(builder: Any) -> None:
+    with pytest.raises(SystemExit, match="/bin/false is no Python"):
+        builder.find_pythons(["/bin/false"])

@@ -1,0 +1,92 @@
+"""A fresh choice of transport for every test, and engines and sidecars that are the real ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lambdallm import _embedded, _transport
+from lambdallm.testing import MockProvider, mock_model
+from lambdallm_extension import engine as engines
+from lambdallm_extension.server.http import Server, listen
+from lambdallm_extension.server.token import make_token, write_token
+from lambdallm_extension.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """An empty environment outside Lambda, with sessions in memory and no sidecar."""
+    for name in tuple(os.environ):
+        if name.startswith(("AWS_", "LAMBDALLM_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("LAMBDALLM_STORE", "memory:")
+    monkeypatch.setenv("LAMBDALLM_DIRECTORY", str(tmp_path / "lambdallm"))
+    monkeypatch.chdir(tmp_path)
+    before = _transport.replace(None)
+    yield
+    used = _transport.replace(before)
+    if used is not None:
+        used.close()
+
+
+@pytest.fixture
+def model() -> Iterator[MockProvider]:
+    """A model that says what it is told to."""
+    with mock_model() as provider:
+        yield provider
+
+
+@pytest.fixture
+def embedded(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Put an embedded engine with other variables in place."""
+
+    def start(**environ: str) -> None:
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        transport = _embedded.EmbeddedTransport.start()
+        before = _transport.replace(transport)
+        if before is not None:
+            before.close()
+
+    return start
+
+
+class Sidecar:
+    """A real engine behind the real server, in this process but on a socket."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.engine = engines.build(Settings.from_environ())
+        self.token = make_token()
+        self.requests: list[tuple[str, int]] = []
+        self.disconnections: list[int] = []
+        listener = listen(0)
+        self.port = listener.getsockname()[1]
+        self._server = Server(listener, self.token, self, lambda _: None)
+        self._server.start()
+        write_token(str(directory), self.port, self.token)
+
+    def handle(self, method: str, path: str, body: bytes, *, connection: int) -> tuple[int, bytes]:
+        self.requests.append((path, connection))
+        return self.engine.handle(method, path, body, connection=connection)
+
+    def disconnected(self, connection: int) -> None:
+        self.disconnections.append(connection)
+        self.engine.disconnected(connection)
+
+    def close(self) -> None:
+        self._server.close()
+
+    @property
+    def paths(self) -> list[str]:
+        return [path for path, _ in self.requests]
+
+
+@pytest.fixture
+def sidecar(tmp_path: Path) -> Iterator[Sidecar]:
+    served = Sidecar(tmp_path / "lambdallm")
+    yield served
+    served.close()
