@@ -82,13 +82,18 @@ run() {
   fail "this failed: $* (all it printed: $log)"
 }
 
+# The lock belongs to this shell's open file, so it outlives the Python that takes it and ends with
+# the shell, however that ends. Not every system has a flock command.
 locked() {
+  local python
+  python=$(main_python)
   mkdir -p .cache
-  command -v flock >/dev/null || return 0
   exec 9>.cache/lock
-  flock -n 9 || { say "waiting for another ./build.sh to finish setting up"; flock 9; }
+  "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null && return
+  say "waiting for another ./build.sh to finish setting up"
+  "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'
 }
-unlocked() { if command -v flock >/dev/null; then exec 9>&-; fi; }
+unlocked() { exec 9>&-; }
 
 pip() { "$1" -m pip --disable-pip-version-check --no-input "${@:2}"; }
 

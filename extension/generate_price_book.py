@@ -140,7 +140,7 @@ def merge(before: dict[str, Any], fresh: Rows, as_of: str) -> dict[str, Any]:
     """Add today's rows to the book where they differ from its last ones."""
     sources: list[str] = list(before["sources"])
     models = {key: list(rows) for key, rows in before["models"].items()}
-    for key, row in fresh.items():
+    for key, row in sorted(fresh.items()):
         known = models.setdefault(key, [])
         money = [row[name] for name in (*KINDS, "above_tokens", "above")]
         if known and [known[-1][name] for name in (*KINDS, "above_tokens", "above")] == money:

@@ -188,7 +188,7 @@ def _compile(python: Python, scratch: Path, jobs: list[tuple[str, str]]) -> None
         for source, target in jobs
     ]
     subprocess.run(
-        [python.path, "-S", "-B", "-c", _COMPILER],  # not -I, which would ignore the hash seed
+        [python.path, "-s", "-S", "-B", "-c", _COMPILER],  # not -I: it ignores the hash seed
         input=json.dumps(lines),
         text=True,
         check=True,

@@ -135,11 +135,14 @@ class Engine:
         return self.recorder().failing
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Let go of the store and of every connection."""
         with self._lock:
-            store, self._store = self._store, None
-        if store is not None:
-            store.close()
+            adapters = [provider.close for provider in self._providers.values()]
+            if self._store is not None:
+                adapters.append(self._store.close)
+            self._providers, self._store = {}, None
+        for close in adapters:
+            close()
 
     # The parts, each opened at its first use
 

@@ -281,3 +281,7 @@ class Provider(Protocol):
     def reopen(self) -> None:
         """Drop connections that may have died in a freeze, and open a fresh one if that helps."""
         ...
+
+    def close(self) -> None:
+        """Let go of files and sockets."""
+        ...

@@ -15,7 +15,7 @@ Importing this package loads nothing but itself; every name is loaded when it is
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lambdallm._context import ChatResponse, LambdaLLMContext
+    from lambdallm._context import LambdaLLMContext
     from lambdallm._errors import (
         BudgetExceededError,
         ConfigurationError,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         UnauthorizedError,
     )
     from lambdallm._handler import handler
-    from lambdallm._messages import Message
+    from lambdallm._messages import ChatResponse, Message
     from lambdallm._middleware import Middleware
     from lambdallm._models import Model, ModelConfig, ModelResponse
     from lambdallm._session import MemoryStrategy, Session
@@ -42,7 +42,7 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "BudgetExceededError": "_errors",
-    "ChatResponse": "_context",
+    "ChatResponse": "_messages",
     "ConfigurationError": "_errors",
     "DeadlineExceededError": "_errors",
     "InvalidRequestError": "_errors",

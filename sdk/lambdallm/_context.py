@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 
 from lambdallm import _errors, _messages, _raw_clients, _settings
+from lambdallm._messages import PICO_USD, ChatResponse
 from lambdallm._models import ModelConfig, resolve
 from lambdallm._work import Work
-from lambdallm_wire.chat import input_tokens
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
     from lambdallm._session import Session
     from lambdallm_wire.chat import Usage
-
-PICO_USD = 1_000_000_000_000
-"""Pico-USD in a dollar: every token price is a whole number of them."""
 
 USEFUL_MS = 250
 """With less than this left a model is not asked: no answer comes in that time."""
@@ -42,59 +39,6 @@ _CHAT_PARAMETERS = frozenset(
         "fallback_model",
     )
 )
-
-
-class ChatResponse:
-    """What a model answered.
-
-    Attributes:
-        text: The answer's text.
-        content: The answer as blocks in the form of Bedrock's Converse.
-        usage: Tokens in disjoint counts.
-        cost_pico_usd: Exact; None when no price is known for the model.
-        finish_reason: `stop`, `length`, `tool_calls`, `content_filter` or `other`.
-        attempts: How often it was asked until it answered.
-        call_id: Key of the call's record.
-    """
-
-    __slots__ = (
-        "attempts",
-        "call_id",
-        "content",
-        "cost_pico_usd",
-        "finish_reason",
-        "latency_ms",
-        "model",
-        "text",
-        "usage",
-    )
-
-    def __init__(self, reply: Mapping[str, Any]) -> None:
-        """Keep what came back (`lambdallm_wire.chat.ChatResponse`)."""
-        self.text: str = reply["text"]
-        self.model: str = reply["model"]
-        self.usage: Usage = reply["usage"]
-        self.cost_pico_usd: int | None = reply["cost_pico_usd"]
-        self.finish_reason: str = reply["finish_reason"]
-        self.latency_ms: float = reply["latency_ms"]
-        self.content: list[dict[str, Any]] = reply["content"]
-        self.attempts: int = reply["attempts"]
-        self.call_id: str = reply["call_id"]
-
-    @property
-    def cost_usd(self) -> float | None:
-        """The cost in dollars; None when it is not known."""
-        return None if self.cost_pico_usd is None else self.cost_pico_usd / PICO_USD
-
-    @property
-    def input_tokens(self) -> int:
-        """Tokens read, cached ones included."""
-        return input_tokens(self.usage)
-
-    @property
-    def output_tokens(self) -> int:
-        """Tokens written."""
-        return self.usage["output_tokens"]
 
 
 class Metrics:

@@ -171,15 +171,11 @@ def _invoke(
         defaults=options.defaults,
         raw_body=incoming.raw_body,
     )
-    new_session_id = None
     try:
         new_session_id = _begin(options, incoming, context)
-        value = _run(function, options, incoming, context, started)
+        return _run(function, options, incoming, context, started, new_session_id)
     except Exception as error:  # noqa: BLE001 - told to the caller, or raised again
         return _fail(error, options, incoming, context)
-    if context.session is not None and context.session.session_id != new_session_id:
-        new_session_id = None
-    return _responses.from_value(value, incoming, new_session_id=new_session_id)
 
 
 def _begin(options: _Options, incoming: Incoming, context: LambdaLLMContext) -> str | None:
@@ -202,17 +198,21 @@ def _run(
     incoming: Incoming,
     context: LambdaLLMContext,
     started: float,
+    new_session_id: str | None,
 ) -> Any:
-    """Run what the user wrote, and end the unit of work either way."""
+    """Run what the user wrote, shape its answer, and end the unit of work either way."""
     try:
         value = _answer(function, options, incoming, context)
+        if context.session is None or context.session.session_id != new_session_id:
+            new_session_id = None
+        response = _responses.from_value(value, incoming, new_session_id=new_session_id)
         _end(context, "ok", "", started)
     except BaseException as error:
         _end_failed(context, error, started)
         if isinstance(error, Exception):
             _tell_middleware(error, incoming, context)
         raise
-    return value
+    return response
 
 
 def _answer(

@@ -1,4 +1,4 @@
-"""Messages of a conversation, and a prompt's variables."""
+"""What is said to a model and what it answers: messages, a prompt's variables, an answer."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import re
 from _string import formatter_parser  # type: ignore[import-not-found]  # `str.format` reads with it
 
 from lambdallm import _settings
+from lambdallm_wire.chat import input_tokens
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
+
+    from lambdallm_wire.chat import Usage
+
+PICO_USD = 1_000_000_000_000
+"""Pico-USD in a dollar: every token price is a whole number of them."""
 
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
@@ -87,6 +93,59 @@ class History(str):  # noqa: SLOT000 - it carries its messages
         history = super().__new__(cls, flatten(kept))
         history.messages = kept
         return history
+
+
+class ChatResponse:
+    """What a model answered.
+
+    Attributes:
+        text: The answer's text.
+        content: The answer as blocks in the form of Bedrock's Converse.
+        usage: Tokens in disjoint counts.
+        cost_pico_usd: Exact; None when no price is known for the model.
+        finish_reason: `stop`, `length`, `tool_calls`, `content_filter` or `other`.
+        attempts: How often it was asked until it answered.
+        call_id: Key of the call's record.
+    """
+
+    __slots__ = (
+        "attempts",
+        "call_id",
+        "content",
+        "cost_pico_usd",
+        "finish_reason",
+        "latency_ms",
+        "model",
+        "text",
+        "usage",
+    )
+
+    def __init__(self, reply: Mapping[str, Any]) -> None:
+        """Keep what came back (`lambdallm_wire.chat.ChatResponse`)."""
+        self.text: str = reply["text"]
+        self.model: str = reply["model"]
+        self.usage: Usage = reply["usage"]
+        self.cost_pico_usd: int | None = reply["cost_pico_usd"]
+        self.finish_reason: str = reply["finish_reason"]
+        self.latency_ms: float = reply["latency_ms"]
+        self.content: list[dict[str, Any]] = reply["content"]
+        self.attempts: int = reply["attempts"]
+        self.call_id: str = reply["call_id"]
+
+    @property
+    def cost_usd(self) -> float | None:
+        """The cost in dollars; None when it is not known."""
+        return None if self.cost_pico_usd is None else self.cost_pico_usd / PICO_USD
+
+    @property
+    def input_tokens(self) -> int:
+        """Tokens read, cached ones included."""
+        return input_tokens(self.usage)
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens written."""
+        return self.usage["output_tokens"]
 
 
 def flatten(messages: Iterable[Mapping[str, Any]]) -> str:

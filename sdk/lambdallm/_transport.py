@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from _thread import allocate_lock
-from contextlib import suppress
 
 from lambdallm import _embedded, _log, _settings, _sidecar
 from lambdallm_wire import names
@@ -51,6 +50,7 @@ class _Choice:
         self.transport: Transport | None = None
         self.told = False
         self.second_looks = 0
+        self.expected = False
 
 
 _choice = _Choice()
@@ -69,7 +69,7 @@ def current() -> Transport:
             choice.transport = None
         if choice.transport is None:
             choice.transport = _choose(choice)
-        elif choice.second_looks:
+        elif choice.expected or choice.second_looks:
             _look_again(choice)
         return choice.transport
 
@@ -78,7 +78,7 @@ def replace(transport: Transport | None) -> Transport | None:
     """Put another transport in place, None to choose anew, and return the one before."""
     with _choice.lock:
         before, _choice.transport = _choice.transport, transport
-        _choice.second_looks = 0
+        _choice.second_looks, _choice.expected = 0, False
     return before
 
 
@@ -90,6 +90,7 @@ def _choose(choice: _Choice) -> Transport:
         return _sidecar.SidecarTransport.find(settings)
     except _sidecar.SidecarAbsentError as error:
         choice.second_looks = SECOND_LOOKS_MAX if error.silent else 0
+        choice.expected = settings.in_lambda and not error.silent
         if not choice.told:
             choice.told = True
             _log.write(
@@ -102,11 +103,20 @@ def _choose(choice: _Choice) -> Transport:
 
 
 def _look_again(choice: _Choice) -> None:
-    """Take the sidecar if it answers by now; units that are open stay with the engine."""
-    choice.second_looks -= 1
-    with suppress(_sidecar.SidecarAbsentError):  # still silent: the engine goes on serving
-        choice.transport = _sidecar.SidecarTransport.find(_settings.Settings.from_environ())
-        choice.second_looks = 0
+    """Take the sidecar if it answers by now; units that are open stay with the engine.
+
+    In Lambda one that is not there yet may still be starting, and to see that it is not costs
+    microseconds. One that is silent costs 50 ms, so it is not asked for ever.
+    """
+    choice.second_looks = max(0, choice.second_looks - 1)
+    try:
+        transport = _sidecar.SidecarTransport.find(_settings.Settings.from_environ())
+    except _sidecar.SidecarAbsentError as error:
+        if error.silent and choice.expected:
+            choice.expected, choice.second_looks = False, SECOND_LOOKS_MAX
+        return
+    choice.transport = transport
+    choice.second_looks, choice.expected = 0, False
 
 
 def _forget_in_child() -> None:

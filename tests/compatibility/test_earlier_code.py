@@ -13,19 +13,6 @@ from lambdallm.state import MemoryStrategy
 from lambdallm.testing import MockLambdaContext, mock_model
 
 
-@pytest.fixture(autouse=True)
-def sessions_in_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[None]:
-    from lambdallm import _transport
-
-    monkeypatch.setenv("LAMBDALLM_STORE", "memory:")
-    monkeypatch.setenv("LAMBDALLM_SIDECAR", "off")
-    before = _transport.replace(None)
-    yield
-    used = _transport.replace(before)
-    if used is not None:
-        used.close()
-
-
 @pytest.fixture
 def provider() -> Iterator[MagicMock]:
     with patch("lambdallm.providers.get_provider") as get_provider:

@@ -23,6 +23,19 @@ def test_two_builds_are_the_same_bytes(builder: Any, archive: Path, tmp_path: Pa
     assert (tmp_path / image_files).read_bytes() == (archive.parent / image_files).read_bytes()
 
 
+def test_each_python_compiles_the_same_bytes_again_and_again(builder: Any) -> None:
+    """A set of texts is the constant whose bytes depend on the order of hashes."""
+    words = ", ".join(f"'word-{number}'" for number in range(40))
+    source = f"def known(word): return word in {{{words}}}\n".encode()
+    members = [builder.Member("python/words.py", source)]
+    pythons = builder.find_pythons()
+
+    first, *others = [builder.compile_members(members, pythons) for _ in range(3)]
+
+    assert len(first) == len(pythons)
+    assert all(other == first for other in others)
+
+
 def test_the_folder_of_extensions_holds_the_launcher_alone(archive: Path) -> None:
     names = zipfile.ZipFile(archive).namelist()
 

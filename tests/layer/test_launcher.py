@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from lambda_runtime_api.emulator import Environment
 
 pytest.importorskip("awslambdaric", reason="AWS's runtime client is built for Linux")
 
+TIMEOUT_MS = 3_000
 FUNCTION = "def handler(event, context):\n    return {'echo': event}\n"
 
 
@@ -181,33 +184,6 @@ def test_wrong_settings_are_told_and_the_function_runs(invoke: Callable[..., lis
     assert "nobody" in said
 
 
-def test_the_wrapper_keeps_localhost_from_proxies_and_runs_the_next_one(
-    task: Path, layer: Path, tmp_path: Path
-) -> None:
-    (task / "app.py").write_text(
-        "import os\ndef handler(event, context):\n"
-        "    return {name: os.environ.get(name) for name in ('NO_PROXY', 'no_proxy', 'NEXT')}\n"
-    )
-    following = tmp_path / "next"
-    following.write_text('#!/bin/bash\nexport NEXT=ran\nexec "$@"\n')
-    following.chmod(0o755)
-    variables = {
-        "AWS_LAMBDA_EXEC_WRAPPER": "/opt/lambdallm/exec-wrapper",
-        "LAMBDALLM_NEXT_WRAPPER": str(following),
-        "NO_PROXY": "internal.example,localhost",
-        "AWS_REGION": "us-east-1",
-        "LAMBDALLM_STORE": "memory:",
-    }
-    with Environment(task, "app.handler", opt=layer, variables=variables) as environment:
-        answer = environment.invoke({}).json()
-
-    assert answer == {
-        "NO_PROXY": "internal.example,localhost,127.0.0.1",
-        "no_proxy": "127.0.0.1,localhost",
-        "NEXT": "ran",
-    }
-
-
 def test_no_process_of_the_launcher_outlives_its_environment(
     task: Path, layer: Path, tmp_path: Path
 ) -> None:
@@ -220,3 +196,24 @@ def test_no_process_of_the_launcher_outlives_its_environment(
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="children are found in /proc")
+def test_a_sidecar_that_is_killed_later_comes_back_with_the_next_environment(
+    task: Path, layer: Path
+) -> None:
+    variables = {
+        "AWS_REGION": "us-east-1",
+        "LAMBDALLM_PYTHON": sys.executable,
+        "LAMBDALLM_STORE": "memory:",
+    }
+    with Environment(task, "app.handler", opt=layer, variables=variables) as environment:
+        environment.invoke({})
+        environment.wait_until_idle()
+        launcher = environment.pids["lambdallm"]
+        children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGKILL)
+        answers = [environment.invoke({}) for _ in range(3)]
+
+    assert [answer.error_type for answer in answers[1:]] == [None, None]
+    assert all(answer.duration_ms < TIMEOUT_MS for answer in answers)

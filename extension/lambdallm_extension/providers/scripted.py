@@ -11,8 +11,9 @@ Shape:
     {"models": {"router": ["chat"], "chat": ["Hi {last}"]}, "answers": ["for all others"]}
 
 `{last}` is the last user message, `{count}` the number of user messages, `{system}` the system
-prompt; any other brace is itself. Usage is a token for every four
-characters that were begun, so that it is the same everywhere.
+prompt; any other brace is itself. Usage follows one rule where an answer does not say its own: a
+token is four characters, or what is left of them, of everything read and of everything answered,
+and at least one of each.
 """
 
 from __future__ import annotations
@@ -121,6 +122,9 @@ class Scripted:
     def reopen(self) -> None:
         """Do nothing: there is no connection."""
 
+    def close(self) -> None:
+        """Do nothing: there is no connection."""
+
     def _next(self, model_id: str) -> tuple[int, dict[str, Any]]:
         """Return the answer's number and the answer. Models without a script share one."""
         key = model_id if model_id in self._models else ""
@@ -142,10 +146,10 @@ class _Conversation:
         messages = request.get("messages") or []
         system = [request.get("system") or ""]
         said: list[str] = []
-        tokens = 0
+        read = system[0]
         for message in messages:
             text = _text_of(message["content"])
-            tokens += _tokens(text)
+            read += text
             if message["role"] == "system":
                 system.append(text)
             elif message["role"] == "user":
@@ -154,7 +158,7 @@ class _Conversation:
             raise InvalidRequestError(
                 "There is no message to answer: give at least one of the user."
             )
-        self.tokens = tokens + _tokens(system[0])
+        self.tokens = _tokens(read)
         self._places = {
             "last": said[-1],
             "count": str(len(said)),
@@ -181,7 +185,7 @@ def _text_of(content: str | list[dict[str, Any]]) -> str:
 
 
 def _tokens(text: str) -> int:
-    return -(-len(text) // CHARACTERS_PER_TOKEN)
+    return max(1, -(-len(text) // CHARACTERS_PER_TOKEN))
 
 
 def _failure(answer: dict[str, Any]) -> ProviderError:

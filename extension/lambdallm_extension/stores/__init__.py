@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lambdallm_extension.ports import Clock, Store
     from lambdallm_extension.settings import Settings
 
-__all__ = ["module_of", "open_store"]
+__all__ = ["open_store"]
 
 DEFAULT_URL = "sqlite:///.lambdallm/lambdallm.db"
 """Outside Lambda, when nobody named a store."""
@@ -49,15 +49,6 @@ def open_store(settings: Settings, clock: Clock, credentials: CredentialSource) 
 
         return MemoryStore(clock)
     raise _wrong(url)
-
-
-def module_of(settings: Settings) -> str:
-    """Return the name of the module that `open_store` will load, "" if it will refuse."""
-    try:
-        scheme = _url(settings).partition(":")[0]
-    except SettingError:
-        return ""
-    return f"{__name__}.{scheme}" if scheme in ("dynamodb", "sqlite", "memory") else ""
 
 
 def _url(settings: Settings) -> str:

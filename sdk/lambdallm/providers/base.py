@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from lambdallm import _errors, _settings
-from lambdallm._context import PICO_USD, WITHOUT_LIMIT_MS
+from lambdallm._context import WITHOUT_LIMIT_MS
+from lambdallm._messages import PICO_USD
 from lambdallm._models import ModelResponse
 from lambdallm._work import Work
 

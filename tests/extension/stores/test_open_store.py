@@ -7,8 +7,6 @@ import pytest
 
 from lambdallm_extension.errors import SettingError
 from lambdallm_extension.ports import Item, Key, Put
-from lambdallm_extension.settings import Settings
-from lambdallm_extension.stores import module_of
 
 KEY = Key("p", "s")
 LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME": "f"}
@@ -73,23 +71,6 @@ def test_in_lambda_nobody_gets_a_store_without_asking(open_at):
 
     assert "LAMBDALLM_STORE=dynamodb://TABLE" in caught.value.detail
     assert "memory: only if you mean it" in caught.value.detail
-
-
-@pytest.mark.parametrize(
-    ("url", "module"),
-    [
-        ("dynamodb://table", "lambdallm_extension.stores.dynamodb"),
-        ("memory:", "lambdallm_extension.stores.memory"),
-        ("", "lambdallm_extension.stores.sqlite"),
-        ("redis://x", ""),
-    ],
-)
-def test_the_module_to_load_ahead_is_known_without_loading_it(url, module):
-    assert module_of(Settings.from_environ({"LAMBDALLM_STORE": url})) == module
-
-
-def test_no_module_is_loaded_ahead_where_no_store_is_named():
-    assert module_of(Settings.from_environ(LAMBDA)) == ""
 
 
 def loaded_by(code: str) -> set[str]:

@@ -130,15 +130,15 @@ def test_an_extension_that_holds_on_too_long_loses_the_environment(
 ) -> None:
     """The caller has its answer; the environment times out all the same."""
     gate = tmp_path / "gate"
-    with start(opt=opt, variables={"GATE": str(gate)}, timeout_seconds=0.4) as environment:
+    with start(opt=opt, variables={"GATE": str(gate)}, timeout_seconds=1.5) as environment:
         first = environment.invoke(1)
-        threading.Timer(0.8, gate.touch).start()
+        threading.Timer(1.7, gate.touch).start()
         second = environment.invoke(2)
 
         assert (first.error_type, second.error_type) == (None, None)
         assert second.cold
         assert "shutdown timeout" in texts(environment, "extension")
-        assert any("Task timed out after 0.40 seconds" in line.text for line in first.logs)
+        assert any("Task timed out after 1.50 seconds" in line.text for line in first.logs)
 
 
 def test_cold_then_warm(start) -> None:
@@ -293,6 +293,7 @@ def test_one_environment_takes_one_invocation_at_a_time(start) -> None:
             thread.start()
         for thread in threads:
             thread.join()
+        environment.wait_until_idle()
         lines = [line.text.split()[0] for line in environment.logs if "RequestId" in line.text]
 
     assert len(set(results)) == 4
@@ -327,7 +328,7 @@ def test_an_init_that_takes_too_long_is_repeated_inside_the_invocation(
     start, opt: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "task" / "slow.py").write_text(SLOW_FIRST)
-    with start("slow.handler", opt=opt, init_seconds=0.3) as environment:
+    with start("slow.handler", opt=opt, init_seconds=1.5, timeout_seconds=20) as environment:
         result = environment.invoke({})
 
         assert result.json() == "up"

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
             """Drop connections that may have died, and open a fresh one."""
             ...
 
+        def close(self) -> None:
+            """Close the connections."""
+            ...
+
         def renew_credentials(self) -> None:
             """Forget credentials that were refused as expired."""
             ...
@@ -98,6 +102,13 @@ class BedrockConverse:
             clients = [*self._clients.values()]
         for client in clients:
             client.reopen()
+
+    def close(self) -> None:
+        """Close the connections, those in use when their call ends."""
+        with self._lock:
+            clients, self._clients = [*self._clients.values()], {}
+        for client in clients:
+            client.close()
 
     def _post(self, model_id: str, region: str, body: bytes, deadline_ms: int) -> AwsReply:
         try:

@@ -36,7 +36,7 @@ Source: UKGovernmentBEIS/inspect_ai #3855, litellm 1.109 (`supports_sampling_par
 _INCLUSIVE_FAMILIES = ("openai.gpt-5.6",)
 """Whose `inputTokens` already count what was read from and written to the cache.
 
-Source: anomalyco/opencode #47296 (309 turns measured), maximhq/bifrost #6942; 2026-10.
+Source: opencode #47296 (309 turns measured), maximhq/bifrost #6942; 2026-10.
 """
 
 _OPAQUE_RESOURCES = ("application-inference-profile", "prompt-router", "default-prompt-router")
