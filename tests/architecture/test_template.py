@@ -1,12 +1,16 @@
 """The template against the code that it deploys."""
 
 import ast
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from lambdallm_extension.ports import InvocationReport
+from lambdallm_extension.settings import Settings
+from lambdallm_extension.telemetry import emf
 from lambdallm_wire import names
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +116,31 @@ def test_the_table_is_the_one_that_the_store_expects() -> None:
 def test_nobody_without_an_identity_reaches_the_function_by_default() -> None:
     assert FUNCTION["FunctionUrlConfig"]["AuthType"] == {"Ref": "FunctionUrlAuthType"}
     assert TEMPLATE["Parameters"]["FunctionUrlAuthType"]["Default"] == "AWS_IAM"
+
+
+def test_the_alarm_watches_a_metric_that_is_written() -> None:
+    alarm = RESOURCES["UnpricedCallsAlarm"]["Properties"]
+    settings = Settings.from_environ({"AWS_LAMBDA_FUNCTION_NAME": "chat"})
+    report = InvocationReport(
+        work_id="1", request_id="1", environment_id="1", outcome="ok", error_code="",
+        cold_start=True, models=("bedrock/new",), calls=1, errors=0, throttles=0,
+        usage={
+            "uncached_input_tokens": 1, "cache_read_tokens": 0, "cache_write_5m_tokens": 0,
+            "cache_write_1h_tokens": 0, "output_tokens": 1,
+        },
+        cost_pico_usd=0, unpriced_calls=1, model_latency_ms=1, handler_ms=1, session_read_ms=None,
+        session_save_ms=None, records_dropped=0, epoch_ms=1_790_000_000_000,
+    )  # fmt: skip
+
+    line = json.loads(
+        emf.to_line(report, namespace=settings.metrics_namespace, function_name="chat")
+    )
+
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == alarm["Namespace"]
+    assert alarm["MetricName"] in {metric["Name"] for metric in directive["Metrics"]}
+    assert [each["Name"] for each in alarm["Dimensions"]] in directive["Dimensions"]
+    assert line[alarm["MetricName"]] > alarm["Threshold"]
 
 
 def test_the_handler_exists() -> None:

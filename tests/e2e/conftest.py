@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import subprocess
 import sys
-import time
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -16,10 +14,9 @@ import pytest
 
 from e2e import aws_environment
 from e2e.aws_environment import AwsEnvironment
+from fakes.ministack import serve_ministack
 from lambda_runtime_api.emulator import Environment, RuntimeNotFoundError
 from lambda_runtime_api.emulator.runtimes import prepare_runtime
-from lambda_runtime_api.emulator.server import free_port
-from lambdallm.testing.model_server import ModelServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -145,20 +142,12 @@ def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def dynamodb() -> Iterator[Service]:
+def dynamodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A DynamoDB-compatible server in a child process, with the table that lambdallm needs."""
     import boto3
 
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ministack"],
-        env={"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "PATH": "/usr/bin:/bin"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(port, process)
-        service = Service(f"http://127.0.0.1:{port}", "lambdallm")
+    with serve_ministack(tmp_path_factory.mktemp("ministack")) as url:
+        service = Service(url, "lambdallm")
         client = boto3.client(
             "dynamodb",
             endpoint_url=service.url,
@@ -176,24 +165,3 @@ def dynamodb() -> Iterator[Service]:
             ],
         )
         yield service
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-@pytest.fixture
-def model_server() -> Iterator[ModelServer]:
-    """A scripted model behind Bedrock's own protocol, which repeats what the user says."""
-    with ModelServer() as server:
-        yield server
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    give_up = time.monotonic() + STARTING_SECONDS
-    while process.poll() is None and time.monotonic() < give_up:
-        with socket.socket() as probe:
-            if not probe.connect_ex(("127.0.0.1", port)):
-                return
-        time.sleep(0.02)
-    message = f"nobody listens on port {port}"
-    raise RuntimeError(message)

@@ -5,23 +5,12 @@ from typing import Any
 
 import pytest
 
+from fakes.clocks import START_MS, HandClock
 from lambda_runtime_api.extensions import ApiRefusedError
 from lambdallm_extension.domain import flush
 from lambdallm_extension.lifecycle import REFUSALS_MAX, SHUTDOWN_RESERVE_MS, Lifecycle
 
-START_MS = 1_790_000_000_000
 TIMEOUT_MS = 10_000
-
-
-class HandClock:
-    def __init__(self) -> None:
-        self.now_ms = START_MS
-
-    def epoch_ms(self) -> int:
-        return self.now_ms
-
-    def monotonic(self) -> float:
-        return self.now_ms / 1_000
 
 
 class Host:

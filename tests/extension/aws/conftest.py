@@ -11,27 +11,13 @@ from typing import NamedTuple
 
 import pytest
 
+from fakes.clocks import HandClock
 from lambda_runtime_api import http1
 from lambdallm_extension.aws.client import AwsClient
 from lambdallm_extension.aws.credentials import CredentialSource
 from lambdallm_extension.settings import Settings, SystemClock
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
-
-START_MS = 1_790_000_000_000
-
-
-class HandClock:
-    """Stands still until somebody moves it."""
-
-    def __init__(self) -> None:
-        self.now_ms = START_MS
-
-    def epoch_ms(self) -> int:
-        return self.now_ms
-
-    def monotonic(self) -> float:
-        return self.now_ms / 1_000
 
 
 class Line:

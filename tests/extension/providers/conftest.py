@@ -1,14 +1,10 @@
 """Providers opened as the engine opens them, before servers that speak real HTTP."""
 
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from fakes.ministack import serve_ministack
 from lambdallm.testing.model_server import ModelServer
 from lambdallm_extension.aws.credentials import CredentialSource
 from lambdallm_extension.ports import Provider
@@ -74,30 +70,5 @@ def deadline_ms() -> int:
 @pytest.fixture(scope="session")
 def ministack(tmp_path_factory) -> Iterator[str]:
     """Endpoint of somebody else's Bedrock, in a child process."""
-    pytest.importorskip("ministack")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    folder = tmp_path_factory.mktemp("ministack")
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ministack"],
-            cwd=folder,
-            env={**os.environ, "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port)},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        for _ in range(2000):
-            if process.poll() is not None:
-                pytest.fail(f"The server ended with {process.returncode}.")
-            try:
-                socket.create_connection(("127.0.0.1", port), 0.1).close()
-            except OSError:
-                time.sleep(0.01)
-            else:
-                break
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
+    with serve_ministack(tmp_path_factory.mktemp("ministack")) as endpoint:
+        yield endpoint

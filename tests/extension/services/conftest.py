@@ -5,27 +5,13 @@ from itertools import count
 
 import pytest
 
+from fakes.clocks import START_MS, HandClock
 from lambdallm_extension import errors
 from lambdallm_extension.ports import Action, Item, Key
 from lambdallm_extension.services.sessions import SessionWork
 from lambdallm_extension.services.tasks import Workers
 from lambdallm_extension.stores.memory import MemoryStore
 from lambdallm_wire.sessions import SessionRule, Turn
-
-START_MS = 1_790_000_000_000
-
-
-class HandClock:
-    """Stands still until somebody moves it."""
-
-    def __init__(self) -> None:
-        self.now_ms = START_MS
-
-    def epoch_ms(self) -> int:
-        return self.now_ms
-
-    def monotonic(self) -> float:
-        return self.now_ms / 1_000
 
 
 class FaultyStore(MemoryStore):

@@ -1,17 +1,14 @@
 """Every store behind one fixture, the DynamoDB ones over servers that others wrote."""
 
 import logging
-import os
-import socket
-import subprocess
-import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 
 import boto3
 import pytest
 
+from fakes.clocks import HandClock
+from fakes.ministack import serve_ministack
 from lambdallm_extension.aws.credentials import CredentialSource
 from lambdallm_extension.ports import Store
 from lambdallm_extension.settings import Settings, SystemClock
@@ -23,20 +20,6 @@ KEYS = {
     "AWS_REGION": "us-east-1",
 }
 TABLE = "lambdallm-contract"
-START_MS = 1_790_000_000_000
-
-
-class HandClock:
-    """Stands still until somebody moves it."""
-
-    def __init__(self) -> None:
-        self.now_ms = START_MS
-
-    def epoch_ms(self) -> int:
-        return self.now_ms
-
-    def monotonic(self) -> float:
-        return self.now_ms / 1_000
 
 
 def create_table(endpoint: str) -> None:
@@ -62,43 +45,12 @@ def create_table(endpoint: str) -> None:
     client.close()
 
 
-def wait_until_listening(port: int, process: subprocess.Popen) -> None:
-    for _ in range(2000):
-        if process.poll() is not None:
-            pytest.fail(f"The DynamoDB server ended with {process.returncode}.")
-        try:
-            socket.create_connection(("127.0.0.1", port), 0.1).close()
-        except OSError:
-            time.sleep(0.01)
-        else:
-            return
-    pytest.fail("The DynamoDB server does not listen.")
-
-
 @pytest.fixture(scope="session")
 def ministack(tmp_path_factory) -> Iterator[str]:
     """Endpoint of a DynamoDB-compatible server in a child process, with the table."""
-    pytest.importorskip("ministack")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    folder = tmp_path_factory.mktemp("ministack")
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ministack"],
-            cwd=folder,
-            env={**os.environ, "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port)},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        wait_until_listening(port, process)
-        endpoint = f"http://127.0.0.1:{port}"
+    with serve_ministack(tmp_path_factory.mktemp("ministack")) as endpoint:
         create_table(endpoint)
         yield endpoint
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 @pytest.fixture(scope="session")
