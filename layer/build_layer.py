@@ -136,7 +136,6 @@ def collect() -> list[Member]:
         Member("extensions/lambdallm", (LAYER / "extensions/lambdallm").read_bytes(), True),
         Member("lambdallm/exec-wrapper", (LAYER / "exec-wrapper").read_bytes(), True),
         Member("lambdallm/main.py", (LAYER / "main.py").read_bytes()),
-        Member("lambdallm/fallback.py", (LAYER / "fallback.py").read_bytes()),
         Member("lambdallm/LICENSE", (ROOT / "LICENSE").read_bytes()),
     ]
     shared = ("lambdallm_wire", "lambda_runtime_api")

@@ -1,21 +1,25 @@
-"""Entry of the sidecar. Too small to fail; whatever fails behind it ends in `fallback`.
+"""Entry of the sidecar, as small as can be: when it ends, the launcher stands in for it.
 
-It is compiled at every cold start, so it holds nothing else, and it is read by any Python 3.
+It is compiled at every cold start, and any Python 3 must be able to read it.
 """
 
 import sys
 
-HERE = __file__.rpartition("/")[0]
+OTHER_PYTHON, CANNOT_START = 86, 87
+"""What the launcher is told: look for another Python; the sidecar cannot start, which was said."""
 
-sys.path.insert(0, HERE)
+if sys.version_info < (3, 10):  # noqa: UP036 - attached to a function of an older Python
+    sys.exit(OTHER_PYTHON)
+sys.path.insert(0, __file__.rpartition("/")[0])
 try:
-    if sys.version_info < (3, 10):  # noqa: UP036 - attached to a function of an older Python
-        raise ImportError("Python 3.10 or newer is needed")  # noqa: TRY301
     from lambdallm_extension.__main__ import main
 
-    STATUS = main()
-except Exception as error:  # noqa: BLE001 - an exit here would take the function down
-    import fallback
-
-    STATUS = fallback.run(error)
-sys.exit(STATUS)
+    status = main()
+except Exception as error:  # noqa: BLE001 - one line says more than a traceback in a log of events
+    sys.stdout.write(
+        "lambdallm: the sidecar cannot start ({}: {}); the function runs without it.\n".format(
+            type(error).__name__, error
+        )
+    )
+    status = CANNOT_START
+sys.exit(status)

@@ -1,9 +1,10 @@
-"""The extension's process: register first, load beside the runtime's own start, then serve.
+"""The extension's process: load beside the runtime's own start, then serve, then take events.
 
-    exec ─► listen ─► register ─► load (nice 19, 1 s at most waited for) ─► token ─► /next
-                         └ the runtime starts here                 └ serve
+    listen ─► load (nice 19, 1 s at most waited for) ─► token ─► serve ─► /next
 
-Whatever goes wrong after `register` ends in `idle`, which keeps the function alive.
+The launcher has registered before this process started, because the runtime starts only then.
+Whatever goes wrong here ends in `idle`, which keeps the function alive; when the process itself
+ends, the launcher stands in for it.
 """
 
 from __future__ import annotations
@@ -51,14 +52,10 @@ def main() -> int:
             "AWS_LAMBDA_RUNTIME_API. Attach the layer to a function instead.\n"
         )
         return 2
-    client = ExtensionClient(address)
+    client = ExtensionClient(address, _environ(names.ENVIRONMENT_IDENTIFIER))
     listener, problem = _listen()
-    try:
-        client.register(EXTENSION_NAME, ("INVOKE", "SHUTDOWN"))
-    except ApiRefusedError as refusal:
-        if refusal.error_type != "Extension.InvalidEventType":
-            raise
-        client.register(EXTENSION_NAME, ("SHUTDOWN",))  # Managed Instances have no INVOKE
+    if not client.identifier:
+        _register(client)
     try:
         _run(client, listener, problem)
     except BaseException as error:  # noqa: BLE001 - an exit here would fail the function
@@ -68,6 +65,16 @@ def main() -> int:
         client.close()
         idle.run(address, client.identifier)
     return 0
+
+
+def _register(client: ExtensionClient) -> None:
+    """Register, where the launcher has not done it already."""
+    try:
+        client.register(EXTENSION_NAME, ("INVOKE", "SHUTDOWN"))
+    except ApiRefusedError as refusal:
+        if refusal.error_type != "Extension.InvalidEventType":
+            raise
+        client.register(EXTENSION_NAME, ("SHUTDOWN",))  # Managed Instances have no INVOKE
 
 
 def _environ(name: str) -> str:

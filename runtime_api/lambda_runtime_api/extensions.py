@@ -53,16 +53,17 @@ class ExtensionClient:
     Not for several threads at once: `register`, then `next_event` in a loop, from any one thread.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, identifier: str = "") -> None:
         """Remember where the API is; nothing is sent.
 
         Args:
             address: `AWS_LAMBDA_RUNTIME_API`, a host and a port.
+            identifier: Where somebody else has registered already: what came of it.
         """
         host, _, port = address.rpartition(":")
         self._address = (host, int(port))
         self._host_header = ("host", address)
-        self._identifier = ""
+        self._identifier = identifier
         self._socket: _socket.socket | None = None
         self._reader = http1.Reader(requests=False)
 

@@ -27,6 +27,9 @@ ENVIRONMENT_PORT = "LAMBDALLM_PORT"
 ENVIRONMENT_DIRECTORY = "LAMBDALLM_DIRECTORY"
 ENVIRONMENT_STORE = "LAMBDALLM_STORE"
 ENVIRONMENT_MODEL = "LAMBDALLM_MODEL"
+ENVIRONMENT_IDENTIFIER = "LAMBDALLM_EXTENSION_IDENTIFIER"
+"""Set by the launcher for the sidecar alone: it has registered, and this came of it."""
+
 ENVIRONMENT_SIDECAR = "LAMBDALLM_SIDECAR"
 """`off` makes the SDK use the embedded engine without looking for a sidecar."""
 

@@ -3,7 +3,9 @@
 import os
 import shutil
 import signal
-import sys
+import socket
+import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,6 @@ from lambda_runtime_api.emulator import Environment
 
 pytest.importorskip("awslambdaric", reason="AWS's runtime client is built for Linux")
 
-TIMEOUT_MS = 3_000
 FUNCTION = "def handler(event, context):\n    return {'echo': event}\n"
 
 
@@ -70,12 +71,15 @@ def test_without_any_python_the_function_runs(
 
 
 @pytest.mark.parametrize(
-    "content",
-    ["#!/bin/sh\nexit 1\n", "#!/bin/sh\nkill -SEGV $$\n", "\x7fELF garbage", "#!/no/such/file\n"],
-    ids=["exits", "crashes", "exec-format", "no-interpreter"],
+    ("content", "said"),
+    [
+        ("#!/bin/sh\nexit 1\n", "ended with status 1"),
+        ("#!/bin/sh\nkill -SEGV $$\n", "ended with status 139"),
+    ],
+    ids=["exits", "crashes"],
 )
 def test_with_a_python_that_is_none_the_function_runs(
-    invoke: Callable[..., list[str]], tmp_path: Path, content: str
+    invoke: Callable[..., list[str]], tmp_path: Path, content: str, said: str
 ) -> None:
     fake = tmp_path / "python3"
     fake.write_text(content)
@@ -83,7 +87,25 @@ def test_with_a_python_that_is_none_the_function_runs(
 
     lines = invoke(LAMBDALLM_PYTHON=str(fake))
 
-    assert "ended with status" in lines[-1]
+    assert said in lines[-1]
+
+
+@pytest.mark.parametrize(
+    "content", ["\x7fELF garbage", "#!/no/such/file\n"], ids=["exec-format", "no-interpreter"]
+)
+def test_a_python_that_cannot_be_executed_is_left_for_the_next_one(
+    invoke: Callable[..., list[str]], tmp_path: Path, content: str
+) -> None:
+    fake = tmp_path / "python3"
+    fake.write_text(content)
+    fake.chmod(0o755)
+    variables = {"LAMBDALLM_PYTHON": str(fake), "LAMBDALLM_STORE": "memory:"}
+
+    with_another = invoke(**variables, AWS_REGION="us-east-1")
+    alone = invoke(**variables, PATH=bin_without_python(tmp_path))
+
+    assert "cannot be executed; looking for another one" in with_another[-1]
+    assert f"{fake} cannot be executed; the function runs without" in alone[-1]
 
 
 @pytest.mark.parametrize(
@@ -140,16 +162,14 @@ def test_an_older_python_is_told_and_the_function_runs(
     main = layer / "lambdallm/main.py"
     main.write_text(main.read_text().replace("(3, 10)", "(99, 0)"))
 
-    (line,) = invoke()
+    line = invoke()[-1]
 
-    assert "Python 3.10 or newer is needed" in line
+    assert "is older than Python 3.10; the function runs without" in line
 
 
 def test_a_port_that_is_taken_is_told_and_the_function_runs(
     invoke: Callable[..., list[str]], free_port: int
 ) -> None:
-    import socket
-
     with socket.socket() as other:
         other.bind(("127.0.0.1", free_port))
         other.listen()
@@ -198,22 +218,113 @@ def test_no_process_of_the_launcher_outlives_its_environment(
             os.kill(pid, 0)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="children are found in /proc")
-def test_a_sidecar_that_is_killed_later_comes_back_with_the_next_environment(
-    task: Path, layer: Path
+@pytest.mark.parametrize("moment", ["between", "during"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV], ids=["killed", "crashed"])
+def test_the_function_outlives_its_sidecar(
+    task: Path, layer: Path, moment: str, number: int
 ) -> None:
-    variables = {
-        "AWS_REGION": "us-east-1",
-        "LAMBDALLM_PYTHON": sys.executable,
-        "LAMBDALLM_STORE": "memory:",
-    }
+    """As when the kernel ends it, out of memory: no invocation fails, none waits."""
+    (task / "app.py").write_text(
+        "import os\ndef handler(event, context):\n"
+        "    if event: os.kill(*event)\n"
+        "    return os.getpid()\n"
+    )
+    variables = {"AWS_REGION": "us-east-1", "LAMBDALLM_STORE": "memory:"}
     with Environment(task, "app.handler", opt=layer, variables=variables) as environment:
-        environment.invoke({})
+        first = environment.invoke(None)
         environment.wait_until_idle()
-        launcher = environment.pids["lambdallm"]
-        children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
-        os.kill(int(children[0]), signal.SIGKILL)
-        answers = [environment.invoke({}) for _ in range(3)]
+        sidecar = child_of(environment.pids["lambdallm"])
+        if moment == "between":
+            os.kill(sidecar, number)
+        answers = [environment.invoke([sidecar, number] if moment == "during" else None)]
+        answers += [environment.invoke(None) for _ in range(3)]
+        environment.wait_until_idle()
 
-    assert [answer.error_type for answer in answers[1:]] == [None, None]
-    assert all(answer.duration_ms < TIMEOUT_MS for answer in answers)
+        assert [answer.json() for answer in answers] == [first.json()] * 4
+        assert not any(answer.cold for answer in answers)
+        assert [line.text for line in environment.logs if "ended with status" in line.text]
+
+
+def child_of(pid: int) -> int:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(children[0])
+
+
+class Api:
+    """An Extensions API of few words: one connection after another, each with its reply."""
+
+    def __init__(self, *replies: str) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "{}:{}".format(*self.listener.getsockname())
+        self.requests: list[str] = []
+        self.thread = threading.Thread(target=self._serve, args=[replies], daemon=True)
+        self.thread.start()
+
+    def _serve(self, replies: tuple[str, ...]) -> None:
+        with self.listener:
+            for reply in replies:
+                connection, _ = self.listener.accept()
+                with connection:
+                    self.requests.append(read_request(connection))
+                    connection.sendall(reply.replace("\n", "\r\n").encode())
+
+
+def read_request(connection: socket.socket) -> str:
+    """Read a request with its body; bash sends it line by line."""
+    request = ""
+    while True:
+        request += connection.recv(65_536).decode()
+        head, separator, body = request.partition("\r\n\r\n")
+        if separator and len(body) >= int(head.partition("Content-Length: ")[2].split()[0]):
+            return request
+
+
+REGISTERED = "HTTP/1.1 200 OK\nLambda-Extension-Identifier: an-id\nContent-Length: 2\n\n{}"
+REFUSED = (
+    'HTTP/1.1 403 Forbidden\nContent-Length: 44\n\n{"errorType":  "Extension.InvalidEventType"}'
+)
+INVOKE_IN_CHUNKS = (
+    'HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n16\n{"eventType":"INVOKE"}\n0\n\n'
+)
+SHUTDOWN = 'HTTP/1.1 200 OK\nContent-Length: 24\n\n{"eventType":"SHUTDOWN"}'
+
+
+def run_launcher(layer: Path, api: Api, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [layer / "extensions/lambdallm"],
+        env={"AWS_LAMBDA_RUNTIME_API": api.address, "PATH": os.environ["PATH"], **variables},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+
+
+def test_the_launcher_stands_in_until_shutdown(layer: Path) -> None:
+    api = Api(REGISTERED, INVOKE_IN_CHUNKS, REFUSED, INVOKE_IN_CHUNKS, SHUTDOWN)
+
+    ran = run_launcher(layer, api, LAMBDALLM_PYTHON="/bin/false")
+
+    assert ran.returncode == 0
+    assert len(api.requests) == 5
+    assert all("Lambda-Extension-Identifier: an-id" in request for request in api.requests[1:])
+
+
+def test_managed_instances_refuse_invoke_and_get_shutdown_alone(layer: Path) -> None:
+    api = Api(REFUSED, REGISTERED, SHUTDOWN)
+
+    ran = run_launcher(layer, api, LAMBDALLM_PYTHON="/bin/false")
+
+    assert ran.returncode == 0
+    bodies = [request.partition("\r\n\r\n")[2] for request in api.requests[:2]]
+    assert bodies == ['{"events":["INVOKE","SHUTDOWN"]}', '{"events":["SHUTDOWN"]}']
+
+
+def test_without_any_python_no_events_are_asked_for(layer: Path, tmp_path: Path) -> None:
+    """So no invocation ever waits for the launcher."""
+    api = Api(REGISTERED, SHUTDOWN)
+
+    run_launcher(layer, api, PATH=bin_without_python(tmp_path))
+
+    assert api.requests[0].endswith('{"events":[]}')
+    assert "Lambda-Extension-Name: lambdallm\r\n" in api.requests[0]

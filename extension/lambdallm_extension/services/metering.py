@@ -80,7 +80,7 @@ class CallRecord(NamedTuple):
 
     Shape of the item:
         CALL#<call id> / CALL  {"schema": 1, "state": "settled", "model": "…", "work": "…",
-        "environment": "…", "started_at": epoch ms, "attempts": 1, "latency_ms": 812,
+        "environment": "…", "at": epoch ms, "attempts": 1, "latency_ms": 812,
         "uncached_input_tokens": 14, …, "output_tokens": 9, "cost_pico_usd": 14750000}
     """
 
