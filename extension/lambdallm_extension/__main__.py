@@ -57,7 +57,8 @@ def main() -> int:
     if not client.identifier:
         _register(client)
     try:
-        _run(client, listener, problem)
+        if not _run(client, listener, problem):
+            return 1  # nobody answers here; the launcher tries on, and gives up later
     except BaseException as error:  # noqa: BLE001 - an exit here would fail the function
         _log(f"The sidecar gives up ({type(error).__name__}: {error}); the function runs without.")
         if listener is not None:
@@ -85,7 +86,11 @@ def _environ(name: str) -> str:
 def _listen() -> tuple[_socket.socket | None, str]:
     """Listen on the port before anybody can ask; return the socket, or why there is none."""
     text = _environ(names.ENVIRONMENT_PORT)
-    port = int(text) if text.isdigit() and 0 < int(text) <= PORT_MAX else names.DEFAULT_PORT
+    port = (
+        int(text)
+        if text.isascii() and text.isdecimal() and 0 < int(text) <= PORT_MAX
+        else names.DEFAULT_PORT
+    )
     listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
     try:
         listener.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
@@ -100,7 +105,7 @@ def _listen() -> tuple[_socket.socket | None, str]:
     return listener, ""
 
 
-def _run(client: ExtensionClient, listener: _socket.socket | None, problem: str) -> None:
+def _run(client: ExtensionClient, listener: _socket.socket | None, problem: str) -> bool:
     from lambdallm_extension.settings import Settings, SystemClock
 
     settings = Settings.from_environ()
@@ -116,8 +121,9 @@ def _run(client: ExtensionClient, listener: _socket.socket | None, problem: str)
 
     from lambdallm_extension.lifecycle import Lifecycle
 
-    Lifecycle(client, starter.engine, SystemClock(), time.sleep, _log).run()
+    ended = Lifecycle(client, starter.engine, SystemClock(), time.sleep, _log).run()
     _unmark(settings.directory)
+    return ended
 
 
 class _Starter:

@@ -53,6 +53,7 @@ class Engine:
         self._sleep = sleep
         self._lock = Lock()
         self._environment_id = ""
+        self._stalled = False
         self._credentials: CredentialSource | None = None
         self._store: Store | None = None
         self._recorder: Recorder | None = None
@@ -128,11 +129,13 @@ class Engine:
         """Wait until sessions and call records are written; False when some are not."""
         until = self.clock.monotonic() + seconds
         persisted = self.invocations.wait_persisted(seconds)
-        return self.recorder().wait(until - self.clock.monotonic()) and persisted
+        persisted = self.recorder().wait(max(0.0, until - self.clock.monotonic())) and persisted
+        self._stalled = not persisted
+        return persisted
 
     def store_failing(self) -> bool:
-        """Say whether the store did not take the last call record."""
-        return self.recorder().failing
+        """Say whether the store did not take the last record, or did not answer last time."""
+        return self._stalled or self.recorder().failing
 
     def close(self) -> None:
         """Let go of the store and of every connection."""

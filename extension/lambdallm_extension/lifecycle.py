@@ -107,8 +107,8 @@ class Lifecycle:
         self._released_ms = clock.epoch_ms()
         self._previous = ""
 
-    def run(self) -> None:
-        """Take events until SHUTDOWN, or until nobody answers any more."""
+    def run(self) -> bool:
+        """Take events until SHUTDOWN (True), or until nobody answers any more (False)."""
         refusals = 0
         while refusals < REFUSALS_MAX:
             try:
@@ -122,10 +122,14 @@ class Lifecycle:
             refusals = 0
             if isinstance(event, events.Shutdown):
                 self._shut_down(event)
-                return
+                return True
             if isinstance(event, events.Invoke):
-                self._hold(event)
+                try:
+                    self._hold(event)
+                except Exception as error:  # noqa: BLE001 - a fault of ours must not end the loop
+                    self._log(f"Holding the environment failed ({type(error).__name__}: {error}).")
                 self._released_ms = self._clock.epoch_ms()
+        return False
 
     def _hold(self, invoke: events.Invoke) -> None:
         host = self._host()

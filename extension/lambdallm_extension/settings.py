@@ -125,7 +125,7 @@ def _integer(environ: Mapping[str, str], name: str, default: int, problems: list
     text = environ.get(name, "")
     if not text:
         return default
-    if text.isdigit() and 0 < int(text) <= PORT_MAX:
+    if text.isascii() and text.isdecimal() and 0 < int(text) <= PORT_MAX:
         return int(text)
     problems.append(f"{name}={text!r} is not a number from 1 to 65535; {default} is used.")
     return default

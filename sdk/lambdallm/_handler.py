@@ -243,15 +243,17 @@ def _end(context: LambdaLLMContext, outcome: str, error_code: str, started: floa
     handler_ms = (_settings.monotonic() - started) * 1_000
     context.metrics.record("handler.latency_ms", handler_ms)
     context.metrics.record("handler.success" if outcome == "ok" else "handler.error", 1)
-    if context.session is not None:
-        context.session.finish(outcome)
-    context.work.end(outcome, error_code, handler_ms)
+    try:
+        if context.session is not None:
+            context.session.finish(outcome)
+    finally:  # a unit of work that is not ended would hold the environment to its deadline
+        context.work.end(outcome, error_code, handler_ms)
 
 
 def _end_failed(context: LambdaLLMContext, error: BaseException, started: float) -> None:
     """Close the unit of work after a failure, which stays the one that is told."""
     try:
-        _end(context, "error", getattr(error, "code", None) or type(error).__name__, started)
+        _end(context, "error", _code(error), started)
     except _errors.LambdaLLMError as second:
         _log.write(
             "WARNING",
@@ -259,6 +261,11 @@ def _end_failed(context: LambdaLLMContext, error: BaseException, started: float)
             code=second.code,
             request_id=context.work.request_id,
         )
+
+
+def _code(error: BaseException) -> str:
+    """Name an error for telemetry: other libraries' errors have codes of other kinds."""
+    return error.code if isinstance(error, _errors.LambdaLLMError) else type(error).__name__
 
 
 def _tell_middleware(error: Exception, incoming: Incoming, context: LambdaLLMContext) -> None:

@@ -32,7 +32,7 @@ class Settings:
         )
         self.sidecar = environ.get(names.ENVIRONMENT_SIDECAR, "").lower() != "off"
         self.directory = environ.get(names.ENVIRONMENT_DIRECTORY) or names.DEFAULT_DIRECTORY
-        self.port = int(port) if port.isdigit() else names.DEFAULT_PORT
+        self.port = int(port) if port.isascii() and port.isdecimal() else names.DEFAULT_PORT
         self.model = environ.get(names.ENVIRONMENT_MODEL) or names.DEFAULT_MODEL
         self.region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
 

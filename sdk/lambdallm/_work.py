@@ -23,7 +23,10 @@ Generous, because the processes of a small function share a few percent of a CPU
 """
 
 GRACE_SECONDS = 1.0
-"""How long after its own deadline the engine's answer is waited for."""
+"""How long after a call's own deadline the engine's answer is waited for."""
+
+LAST_SECONDS = 0.05
+"""Kept free before Lambda's deadline, to tell the handler that no answer came."""
 
 _first_in_process = True
 
@@ -115,7 +118,9 @@ class Work:
             message["metadata"] = metadata
         if clear:
             message["clear"] = True
-        self._ask(routes.APPEND, message)
+        # Taking turns needs no network; whether they are stored is said by `save` and `end`.
+        left = self._seconds(self.deadline_epoch_ms)
+        self._ask(routes.APPEND, message, min(BEGIN_SECONDS, left))
 
     def save(self) -> None:
         """Wait until the store has confirmed every turn.
@@ -136,5 +141,8 @@ class Work:
         return self._transport.request(route, message, timeout_seconds=timeout_seconds)
 
     def _seconds(self, deadline_epoch_ms: int) -> float:
-        left_ms = deadline_epoch_ms - _settings.epoch_ms()
-        return max(0.0, left_ms / 1_000) + GRACE_SECONDS
+        """Return how long to wait for an answer that is due at a deadline."""
+        now_ms = _settings.epoch_ms()
+        due = (deadline_epoch_ms - now_ms) / 1_000 + GRACE_SECONDS
+        last = (self.deadline_epoch_ms - now_ms) / 1_000 - LAST_SECONDS
+        return max(LAST_SECONDS, min(due, last))

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from itertools import count
+from threading import Event
 from typing import Any
 
 import pytest
@@ -234,6 +235,38 @@ def test_a_fault_of_ours_is_a_problem_and_a_line_never_an_exception(
 
     assert (status, problem["code"], problem["retryable"]) == (503, "sidecar", True)
     assert "ZeroDivisionError" in lines[-1]
+
+
+def test_a_store_that_does_not_answer_counts_as_failing_until_it_does(
+    lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine(lines)
+    ask = asker(engine)
+    silent = Event()
+    store = engine.store()
+    transact = store.transact
+    monkeypatch.setattr(
+        store, "transact", lambda *args, **rest: silent.wait(10) and transact(*args, **rest)
+    )
+    work = begin("s", durability="after_response")
+    ask("/v1/begin", work)
+    engine.hold(work["request_id"])
+    said = {"work_id": work["work_id"], "turns": [turn("user", "q"), turn("assistant", "a")]}
+    ask("/v1/session/append", said)
+    ask("/v1/end", {"work_id": work["work_id"], "outcome": "ok"})
+
+    assert not engine.wait_persisted(0.02)
+    assert engine.store_failing()
+    silent.set()
+    assert engine.wait_persisted(10)
+    assert not engine.store_failing()
+
+
+@pytest.mark.parametrize(("version", "code"), [(0, ""), (2, ""), (3, "configuration")])
+def test_only_neighbouring_versions_shake_hands(ask: Ask, version: int, code: str) -> None:
+    _, reply = ask("/v1/begin", {**begin(), "wire_version": version})
+
+    assert reply.get("code", "") == code
 
 
 def test_environments_have_ids_of_their_own_made_at_the_first_use() -> None:

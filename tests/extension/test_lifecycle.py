@@ -61,6 +61,7 @@ class Api:
     def __init__(self, *events: Any) -> None:
         self.events = list(events)
         self.polls = 0
+        self.ended = False
 
     def next_event(self) -> Mapping[str, Any]:
         self.polls += 1
@@ -90,7 +91,8 @@ def invoke(clock: HandClock, request_id: str = "r") -> Callable[[], dict[str, An
 
 def run(clock: HandClock, host: Host | None, *events: Any) -> tuple[Api, list[float], list[str]]:
     api, slept, logged = Api(*events), [], []
-    Lifecycle(api, lambda: host, clock, slept.append, logged.append).run()
+    loop = Lifecycle(api, lambda: host, clock, slept.append, logged.append)
+    api.ended = loop.run()
     return api, slept, logged
 
 
@@ -199,3 +201,18 @@ def test_it_ends_when_nobody_answers_any_more(clock: HandClock, host: Host) -> N
 
     assert api.polls == REFUSALS_MAX
     assert max(slept) == 1.0
+    assert not api.ended, "so that the launcher knows that this was no SHUTDOWN"
+
+
+def test_a_fault_while_holding_does_not_end_the_loop(
+    clock: HandClock, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_request_id: str) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(host, "hold", fail)
+    host.begun = {"1"}
+    api, _, logged = run(clock, host, invoke(clock, "1"), invoke(clock, "2"))
+
+    assert api.ended
+    assert "ZeroDivisionError" in logged[0]

@@ -144,3 +144,14 @@ def test_a_wrong_session_id_is_refused() -> None:
     )
 
     assert response["statusCode"] == 400
+
+
+def test_an_error_whose_code_is_of_another_kind_is_told_as_it_is(
+    lambdallm_model: MockProvider,
+) -> None:
+    class RpcError(Exception):
+        def code(self) -> int:
+            return 14
+
+    with pytest.raises(RpcError):
+        failing(RpcError())({"Records": [samples.SQS_RECORD]}, MockLambdaContext())

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     from lambdallm_wire.sessions import Memory, Turn
 
-ANSWERS = ("assistant", "system")
-"""A turn of one of these roles, standing last, says that nobody waits for an answer."""
-
 READ_AHEAD = 12
 """Turns read beyond the window, for those of unanswered exchanges that will be left out."""
 
@@ -31,8 +28,13 @@ class StoredTurn(NamedTuple):
 
 
 def is_answered(turns: Sequence[Turn]) -> bool:
-    """Say whether an exchange with these turns waits for nobody."""
-    return bool(turns) and turns[-1]["role"] in ANSWERS
+    """Say whether these turns end with an answer, so that they are worth writing."""
+    return bool(turns) and turns[-1]["role"] == "assistant"
+
+
+def is_waiting(turns: Sequence[Turn]) -> bool:
+    """Say whether these turns end with somebody who waits for an answer."""
+    return bool(turns) and turns[-1]["role"] == "user"
 
 
 def read_limit(memory: Memory) -> int | None:
@@ -50,18 +52,30 @@ def select(stored: Iterable[StoredTurn], memory: Memory, *, own_identity: str) -
         memory: The rule.
         own_identity: Identity of the event being handled; its own turns are left out.
     """
-    exchanges: dict[int, list[StoredTurn]] = {}
-    for entry in sorted(stored):
-        exchanges.setdefault(entry.exchange, []).append(entry)
-    turns = [
-        entry.turn
-        for exchange in exchanges.values()
-        if exchange[0].identity != own_identity and is_answered([entry.turn for entry in exchange])
-        for entry in exchange
-    ]
+    turns = _visible(stored, own_identity)
     if memory.get("strategy") == "full_history":
         return turns
     return _slide(turns, memory["max_messages"])
+
+
+def fills(stored: Iterable[StoredTurn], memory: Memory, own_identity: str) -> bool:
+    """Say whether so many turns can be seen that older ones would not be."""
+    spoken = [turn for turn in _visible(stored, own_identity) if turn["role"] != "system"]
+    return memory.get("strategy") != "full_history" and len(spoken) >= memory["max_messages"]
+
+
+def _visible(stored: Iterable[StoredTurn], own_identity: str) -> list[Turn]:
+    """Return the turns of other events that wait for nobody, in their order."""
+    exchanges: dict[int, list[StoredTurn]] = {}
+    for entry in sorted(stored):
+        exchanges.setdefault(entry.exchange, []).append(entry)
+    return [
+        entry.turn
+        for exchange in exchanges.values()
+        if exchange[0].identity != own_identity
+        and not is_waiting([entry.turn for entry in exchange])
+        for entry in exchange
+    ]
 
 
 def _slide(turns: list[Turn], messages_max: int) -> list[Turn]:

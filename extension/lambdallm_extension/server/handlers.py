@@ -76,16 +76,20 @@ class Handlers:
         return {"status": "ok", **self._version()}
 
     def _begin(self, message: Message, connection: int) -> Message:
-        _require(message, work_id=str, request_id=str, deadline_epoch_ms=int)
+        _require(message, work_id=str, request_id=str, deadline_epoch_ms=int, wire_version=int)
+        _check_wire(message["wire_version"])
         rule = message.get("session")
         if rule is not None:
             _check_rule(rule)
         self._invocations.begin(message, connection)  # type: ignore[arg-type]  # checked above
         return self._version()
 
-    def _end(self, message: Message, _connection: int) -> Any:
+    def _end(self, message: Message, connection: int) -> Any:
         _require(message, work_id=str)
-        return self._invocations.end(message)  # type: ignore[arg-type]
+        if not isinstance(message.get("handler_ms", 0.0), int | float):
+            reason = "The field 'handler_ms' must be a number."
+            raise errors.InvalidRequestError(reason)
+        return self._invocations.end(message, connection)  # type: ignore[arg-type]
 
     def _window(self, message: Message, _connection: int) -> Any:
         _require(message, work_id=str)
@@ -107,13 +111,14 @@ class Handlers:
     def _save(self, message: Message, _connection: int) -> Message:
         _require(message, work_id=str)
         work = self._invocations.find(message["work_id"])
-        return {"version": self._invocations.session(message["work_id"]).save(work.left_seconds())}
+        return {"version": self._invocations.session(message["work_id"]).save(work.store_seconds())}
 
     def _ask(self, message: Message, _connection: int) -> Any:
         _require(message, work_id=str, call_id=str, messages=list)
         work = self._invocations.find(message["work_id"])
         deadline_ms = min(work.deadline_ms, message.get("deadline_epoch_ms", work.deadline_ms))
-        return self._chat().ask(message, work.totals, deadline_ms=deadline_ms)  # type: ignore[arg-type]
+        with work.calling():
+            return self._chat().ask(message, work.totals, deadline_ms=deadline_ms)  # type: ignore[arg-type]
 
     def _version(self) -> Message:
         return {
@@ -137,6 +142,17 @@ def _require(message: Message, **kinds: type) -> None:
         if not isinstance(value, kind) or value == "":
             reason = f"The field {field!r} must be a {kind.__name__} that is not empty."
             raise errors.InvalidRequestError(reason)
+
+
+def _check_wire(version: int) -> None:
+    """Refuse an SDK that is more than one version away: neighbours understand each other."""
+    if abs(version - names.WIRE_VERSION) > 1:
+        older = "SDK" if version < names.WIRE_VERSION else "layer"
+        message = (
+            f"The SDK speaks version {version} of the localhost API, the layer "
+            f"{names.WIRE_VERSION}: update the {older}."
+        )
+        raise errors.SettingError(message)
 
 
 def _check_rule(rule: Message) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import socket
+import time
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 CONNECTIONS_MAX = 128
 """Open at once; an environment has one SDK process, on Managed Instances up to 64, times a pool."""
+
+ACCEPT_PAUSE_SECONDS = 0.05
+"""After a failed accept, so that a lasting cause is no busy loop."""
 
 OK = 200
 FORBIDDEN_HEADERS = ("origin", "x-forwarded-for")
@@ -80,23 +84,27 @@ class Server:
             sock.close()
 
     def _accept(self) -> None:
-        while not self._closed:
+        while not self._is_closed():
             try:
                 sock, _ = self._listener.accept()
             except OSError as error:
-                if not self._closed:
-                    self._log(f"The localhost API stopped accepting: {error}")
-                return
+                if self._is_closed():
+                    return
+                # Out of descriptors, or a client that was gone already: it passes.
+                self._log(f"The localhost API could not accept a connection: {error}")
+                time.sleep(ACCEPT_PAUSE_SECONDS)
+                continue
             connection = self._admit(sock)
             if connection is None:
                 sock.close()
                 continue
-            Thread(
-                target=self._serve,
-                args=(sock, connection),
-                name=f"lambdallm-{connection}",
-                daemon=True,
-            ).start()
+            thread = Thread(target=self._serve, args=(sock, connection), daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                self._log(f"The localhost API could not start a thread: {error}")
+                self._forget(connection)
+                sock.close()
 
     def _admit(self, sock: socket.socket) -> int | None:
         """Number a connection; None when there are too many."""
@@ -119,10 +127,16 @@ class Server:
         except OSError:
             pass  # reset by the client, or closed by `close`
         finally:
-            with self._lock:
-                self._open.pop(connection, None)
+            self._forget(connection)
             sock.close()
             self._api.disconnected(connection)
+
+    def _is_closed(self) -> bool:
+        return self._closed
+
+    def _forget(self, connection: int) -> None:
+        with self._lock:
+            self._open.pop(connection, None)
 
     def _serve_requests(self, sock: socket.socket, connection: int) -> None:
         reader = http1.Reader(requests=True)

@@ -62,17 +62,21 @@ class Chat:
         model = request.get("model") or self._default_model
         try:
             answered = self._ask_with_retries(model, request, totals, deadline_ms)
-        except errors.ProviderError as error:
+        except errors.ExtensionError as error:
             fallback = request.get("fallback_model")
-            if not fallback or not _answered_no(error):
-                self._record_failure(request, model, started_ms, error)
+            if (
+                not fallback
+                or not isinstance(error, errors.ProviderError)
+                or not _answered_no(error)
+            ):
+                self._record_failure(request, model, deadline_ms, error)
                 raise
             model = fallback
             try:
                 answered = self._ask_with_retries(model, request, totals, deadline_ms)
-            except errors.ProviderError as second:
-                self._record_failure(request, model, started_ms, second)
-                raise
+            except errors.ExtensionError as second:
+                self._record_failure(request, model, deadline_ms, second)
+                raise second from error
         return self._settle(request, model, answered, totals, started_ms, deadline_ms)
 
     def _ask_with_retries(
@@ -152,10 +156,13 @@ class Chat:
         }
 
     def _record_failure(
-        self, request: ChatRequest, model: str, started_ms: int, error: errors.ProviderError
+        self, request: ChatRequest, model: str, deadline_ms: int, error: errors.ExtensionError
     ) -> None:
-        state = "failed" if _answered_no(error) else "unknown"
-        self._record(request, model, state, started_ms, error=error.kind or str(error.status))
+        state, reason = "failed", error.code
+        if isinstance(error, errors.ProviderError):
+            state = "failed" if _answered_no(error) else "unknown"
+            reason = error.kind or str(error.status)
+        self._record(request, model, state, deadline_ms, error=reason)
 
     def _record(
         self, request: ChatRequest, model: str, state: str, deadline_ms: int, **facts: Value

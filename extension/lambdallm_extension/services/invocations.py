@@ -6,19 +6,16 @@ end of its control connection, writes what is still to be written and emits one 
 
 from __future__ import annotations
 
-from functools import partial
-from threading import Condition
-from typing import TYPE_CHECKING, NamedTuple
+from threading import Condition, Thread
+from typing import TYPE_CHECKING
 
 from lambdallm_extension import errors
 from lambdallm_extension.domain import flush
-from lambdallm_extension.ports import InvocationReport
-from lambdallm_extension.services.metering import Totals
 from lambdallm_extension.services.sessions import SessionWork
-from lambdallm_wire.chat import input_tokens
+from lambdallm_extension.services.works import KILLED, Ending, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from lambdallm_extension.ports import Clock, Store, Telemetry
     from lambdallm_extension.services.metering import Recorder
@@ -26,39 +23,10 @@ if TYPE_CHECKING:
     from lambdallm_wire.invocations import BeginRequest, EndReply, EndRequest
 
 WORKS_MAX = 4_096
-"""Units open at once; Managed Instances run at most 64 invocations, batches 10,000 records."""
+"""Units open at once; Managed Instances run at most 64 invocations. The oldest makes way."""
 
-
-class Work:
-    """One unit of work."""
-
-    def __init__(
-        self, begin: BeginRequest, connection: int, session: SessionWork | None, clock: Clock
-    ) -> None:
-        self.begin = begin
-        self.connection = connection
-        self.session = session
-        self.totals = Totals()
-        self._clock = clock
-
-    @property
-    def deadline_ms(self) -> int:
-        """Epoch milliseconds at which Lambda ends the invocation."""
-        return self.begin["deadline_epoch_ms"]
-
-    def left_seconds(self) -> float:
-        """Time until then."""
-        return (self.deadline_ms - self._clock.epoch_ms()) / 1_000
-
-
-class _Ending(NamedTuple):
-    outcome: str
-    error_code: str
-    handler_ms: float | None
-
-
-KILLED = _Ending("killed", "", None)
-"""The process was gone before it could say `end`."""
+LAST_MS = 1_500
+"""For what a killed process left: Shutdown lasts 2,000 ms, and 300 of them are kept free."""
 
 
 class Invocations:
@@ -100,34 +68,38 @@ class Invocations:
     def begin(self, request: BeginRequest, connection: int) -> None:
         """Open a unit of work and start reading its session.
 
+        One of the same id makes way, and so do those whose deadline is long past.
+
         Raises:
             SettingError: A session is declared and no store.
-            ExtensionError: Too many units are open.
         """
-        work_id = request["work_id"]
-        if len(self._works) >= WORKS_MAX:
-            message = f"{WORKS_MAX} units of work are open; end some first."
-            raise errors.ExtensionError(message)
-        for previous in self._take(lambda work: work.begin["work_id"] == work_id):
-            self._finish(previous, KILLED)
-        session = None
+        work = Work(request, connection, self._clock)
         rule = request.get("session")
         if rule is not None:
-            session = SessionWork(
+            work.session = SessionWork(
                 rule,
-                work_id,
                 nonce=f"{self._environment_id()}:{self._next_number()}",
                 store=self._store(),
                 workers=self._workers,
                 clock=self._clock,
-                deadline_ms=lambda: request["deadline_epoch_ms"],
+                deadline_ms=work.store_deadline_ms,
             )
         with self._changed:
-            self._works[work_id] = Work(request, connection, session, self._clock)
-            self._begun[request["request_id"]] = None
+            gone = [
+                other
+                for other in self._works.values()
+                if other.work_id == work.work_id or other.expired
+            ]
+            if len(self._works) - len(gone) >= WORKS_MAX:
+                gone.append(next(iter(self._works.values())))
+            self._remove(gone)
+            self._works[work.work_id] = work
+            self._begun[work.request_id] = None
             while len(self._begun) > WORKS_MAX:
                 del self._begun[next(iter(self._begun))]
             self._changed.notify_all()
+        if gone:
+            self._finish_beside(gone, KILLED)
 
     def find(self, work_id: str) -> Work:
         """Return an open unit of work.
@@ -153,33 +125,36 @@ class Invocations:
             raise errors.InvalidRequestError(message)
         return session
 
-    def end(self, request: EndRequest) -> EndReply:
+    def end(self, request: EndRequest, connection: int) -> EndReply:
         """Close a unit of work, and return its totals once what is waited for is stored.
 
         Raises:
+            InvalidRequestError: It is not open, or belongs to another process.
             StoreError: Its session could not be written; the unit is closed all the same.
         """
-        self.find(request["work_id"])
-        for work in self._take(lambda work: work.begin["work_id"] == request["work_id"]):
-            ending = _Ending(
-                request.get("outcome", "ok"),
-                request.get("error_code", ""),
-                request.get("handler_ms"),
-            )
-            if self._may_answer_first(work):
-                self._workers.start(partial(self._finish_late, work, ending))
-                return _totals(work)
-            self._finish(work, ending)
-            if self._held_request != work.begin["request_id"]:
-                self._recorder().wait(flush.OUTAGE_MAX_MS / 1_000)
-            return _totals(work)
-        message = "The unit of work was ended by another connection."
-        raise errors.InvalidRequestError(message)
+        work = self.find(request["work_id"])
+        with self._changed:
+            if self._works.get(work.work_id) is not work or work.connection != connection:
+                message = f"Unit of work {work.work_id!r} belongs to another connection."
+                raise errors.InvalidRequestError(message)
+            self._remove([work])
+        ending = Ending(
+            request.get("outcome", "ok"), request.get("error_code", ""), request.get("handler_ms")
+        )
+        if self._may_answer_first(work):
+            self._finish_beside([work], ending)
+            return work.reply()
+        self._finish(work, ending)
+        if self._held_request != work.request_id:
+            self._recorder().wait(flush.OUTAGE_MAX_MS / 1_000)
+        return work.reply()
 
     def disconnected(self, connection: int) -> None:
         """Close every unit of work of a process that is gone."""
-        for work in self._take(lambda work: work.connection == connection):
-            self._finish_late(work, KILLED)
+        with self._changed:
+            gone = [work for work in self._works.values() if work.connection == connection]
+            self._remove(gone)
+        self._finish_late(gone, KILLED)
 
     def hold(self, request_id: str) -> None:
         """Know that the environment stays awake until this invocation is persisted."""
@@ -194,9 +169,7 @@ class Invocations:
         """Wait until no unit of work of an invocation is open; False when one still is."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: (
-                    not any(work.begin["request_id"] == request_id for work in self._works.values())
-                ),
+                lambda: not any(work.request_id == request_id for work in self._works.values()),
                 seconds,
             )
 
@@ -210,31 +183,36 @@ class Invocations:
             self._number += 1
             return self._number
 
-    def _take(self, belongs: Callable[[Work], bool]) -> list[Work]:
-        with self._changed:
-            taken = [work for work in self._works.values() if belongs(work)]
-            for work in taken:
-                del self._works[work.begin["work_id"]]
-            self._ending += len(taken)
-            self._changed.notify_all()
-        return taken
+    def _remove(self, works: Iterable[Work]) -> None:
+        """Take units off the table; the caller has the lock, and finishes them."""
+        for work in works:
+            del self._works[work.work_id]
+            self._ending += 1
+        self._changed.notify_all()
 
     def _may_answer_first(self, work: Work) -> bool:
         """Say whether the response may leave before the store has answered.
 
         Not when the environment could be frozen in between: nobody would finish then.
         """
-        held = self._held_request == work.begin["request_id"]
+        held = self._held_request == work.request_id
         return held and work.session is not None and not work.session.waits
 
-    def _finish_late(self, work: Work, ending: _Ending) -> None:
-        """Finish when nobody is there to be told of a failure."""
-        try:
-            self._finish(work, ending)
-        except errors.ExtensionError as error:
-            self._telemetry.log(f"The session of {work.begin['work_id']} was not saved: {error}")
+    def _finish_beside(self, works: list[Work], ending: Ending) -> None:
+        """Finish on a thread of its own: a worker must not wait for workers."""
+        Thread(target=self._finish_late, args=(works, ending), daemon=True).start()
 
-    def _finish(self, work: Work, ending: _Ending) -> None:
+    def _finish_late(self, works: list[Work], ending: Ending) -> None:
+        """Finish when nobody is there to be told of a failure."""
+        for work in works:
+            work.grant(LAST_MS)
+            work.wait_called(work.store_seconds())
+            try:
+                self._finish(work, ending)
+            except Exception as error:  # noqa: BLE001 - the next one is to be finished too
+                self._telemetry.log(f"The session of {work.work_id} was not saved: {error}")
+
+    def _finish(self, work: Work, ending: Ending) -> None:
         try:
             self._save(work, ending)
         except errors.ExtensionError as error:
@@ -242,52 +220,23 @@ class Invocations:
                 ending = ending._replace(outcome="error", error_code=error.code)
             raise
         finally:
-            self._telemetry.emit(self._report(work, ending))
-            with self._changed:
-                self._ending -= 1
-                self._changed.notify_all()
+            try:
+                dropped = self._recorder().take_dropped()
+                environment_id = self._environment_id()
+                self._telemetry.emit(
+                    work.report(ending, environment_id=environment_id, records_dropped=dropped)
+                )
+            finally:
+                with self._changed:
+                    self._ending -= 1
+                    self._changed.notify_all()
 
-    def _save(self, work: Work, ending: _Ending) -> None:
-        """Write what the session still holds; a failed handler leaves no unanswered turns."""
+    def _save(self, work: Work, ending: Ending) -> None:
+        """Write what the session still holds; a failed event leaves room for its retry."""
         session = work.session
         if session is None:
             return
+        session.close()
         if ending.outcome != "ok":
-            session.discard()
-        session.save(work.left_seconds())
-
-    def _report(self, work: Work, ending: _Ending) -> InvocationReport:
-        totals, session = work.totals, work.session
-        return InvocationReport(
-            work_id=work.begin["work_id"],
-            request_id=work.begin["request_id"],
-            environment_id=self._environment_id(),
-            outcome=ending.outcome,
-            error_code=ending.error_code,
-            cold_start=work.begin.get("cold_start", False),
-            models=tuple(totals.models),
-            calls=totals.calls,
-            errors=totals.errors,
-            throttles=totals.throttles,
-            usage=totals.usage,
-            cost_pico_usd=totals.cost_pico_usd,
-            unpriced_calls=totals.unpriced_calls,
-            model_latency_ms=totals.latency_ms,
-            handler_ms=ending.handler_ms,
-            session_read_ms=session.read_ms if session else None,
-            session_save_ms=session.save_ms if session else None,
-            records_dropped=self._recorder().take_dropped(),
-            epoch_ms=self._clock.epoch_ms(),
-        )
-
-
-def _totals(work: Work) -> EndReply:
-    totals = work.totals
-    return {
-        "calls": totals.calls,
-        "input_tokens": input_tokens(totals.usage),
-        "output_tokens": totals.usage["output_tokens"],
-        "cost_pico_usd": totals.cost_pico_usd,
-        "unpriced_calls": totals.unpriced_calls,
-        "session_version": work.session.version if work.session else 0,
-    }
+            session.fail()
+        session.save(work.store_seconds())

@@ -170,10 +170,10 @@ class Recorder:
                 record = self._waiting.popleft()
             try:
                 self._write(record, deadline_ms)
-            except errors.ExtensionError as error:
+            except Exception as error:  # noqa: BLE001 - the records behind it are to be written too
                 with self._lock:
                     self.dropped += 1
-                    self.last_error = error.detail
+                    self.last_error = str(error)
                     self.failing = True
             else:
                 self.failing = False

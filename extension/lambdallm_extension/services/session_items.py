@@ -2,7 +2,7 @@
 
 Shapes (attributes beside the keys of `domain.keys` and `expires_at`, epoch seconds):
     HEAD      {"schema": 1, "exchanges": 17, "first_exchange": 1, "metadata": "{…}"}
-    EXCHANGE  {"schema": 1, "number": 17, "turns": 2, "answered": true, "writer": "work id"}
+    EXCHANGE  {"schema": 1, "number": 17, "turns": 2, "answered": true, "writer": "nonce"}
     TURN      {"schema": 1, "role": "user", "content": "JSON", "metadata": "JSON", "at": epoch ms,
                "exchange": "identity of the event", "void": true where nothing stands any more}
 
@@ -24,10 +24,19 @@ from lambdallm_extension.ports import ABSENT, PRESENT, Add, Condition, Item, Key
 from lambdallm_wire import names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from lambdallm_extension.ports import Action, Value
     from lambdallm_wire.sessions import Turn
+
+
+class Exchange(NamedTuple):
+    """An exchange as it stands in the store. `writer` is the nonce of who wrote it last."""
+
+    number: int
+    turns: int
+    writer: str
+    answered: bool
 
 
 class Head(NamedTuple):
@@ -38,7 +47,7 @@ class Head(NamedTuple):
         next_exchange: Number of the exchange that is opened next.
         first_exchange: Exchanges below it are expired or cleared.
         version: Exchanges ever opened in the living session; 0 when there is none.
-        stale_exchange: Number of an expired exchange of our own identity that is replaced.
+        stale: An exchange of our own identity that has expired or was cleared; it is replaced.
     """
 
     stored_exchanges: int | None
@@ -46,16 +55,12 @@ class Head(NamedTuple):
     first_exchange: int
     version: int
     metadata: dict[str, object]
-    stale_exchange: int | None = None
+    stale: Exchange | None = None
 
-
-class Exchange(NamedTuple):
-    """An exchange as it stands in the store."""
-
-    number: int
-    turns: int
-    answered: bool
-    writer: str
+    def holds(self, exchange: Exchange, expires_at: int | None, *, now: int) -> bool:
+        """Say whether an exchange belongs to the living session."""
+        expired = expires_at is not None and expires_at <= now
+        return self.version > 0 and exchange.number >= self.first_exchange and not expired
 
 
 def read_head(item: Item | None, *, now: int, last_exchange: int) -> Head:
@@ -105,8 +110,8 @@ def read_exchange(item: Item) -> Exchange:
     return Exchange(
         cast("int", attributes["number"]),
         cast("int", attributes["turns"]),
-        attributes["answered"] is True,
         cast("str", attributes["writer"]),
+        attributes["answered"] is True,
     )
 
 
@@ -136,26 +141,30 @@ def count_exchange(key: Key, head: Head, *, expires_at: int) -> Add:
 
 
 def change_head(key: Key, *, metadata: dict[str, object] | None, first_exchange: int | None) -> Add:
-    """Set metadata, or hide what came before an exchange; the head must exist."""
+    """Set metadata, or hide what came before an exchange; the head must exist.
+
+    What was hidden stays hidden: `first_exchange` is never lowered.
+    """
     assign: dict[str, Value] = {}
+    condition = PRESENT
     if metadata is not None:
         assign["metadata"] = _to_json(metadata)
     if first_exchange is not None:
         assign["first_exchange"] = first_exchange
-    return Add(key, assign=assign, condition=PRESENT)
+        condition = Condition(absent=False, at_most={"first_exchange": first_exchange})
+    return Add(key, assign=assign, condition=condition)
 
 
-def turn_puts(  # noqa: PLR0913 - one write, spelled out
+def turn_puts(
     pk: str,
     exchange: int,
     identity: str,
     turns: Sequence[Turn],
     *,
     first: int,
-    replaced: int,
     expires_at: int,
 ) -> list[Action]:
-    """Write turns from index `first` on, and void what an earlier attempt left behind them."""
+    """Write turns from index `first` on."""
     puts: list[Action] = []
     for index, turn in enumerate(turns, start=first):
         attributes: dict[str, Value] = {
@@ -168,17 +177,22 @@ def turn_puts(  # noqa: PLR0913 - one write, spelled out
         if turn.get("metadata"):
             attributes["metadata"] = _to_json(turn["metadata"])
         puts.append(Put(Item(_turn_key(pk, exchange, index), attributes, expires_at)))
-    for index in range(first + len(turns), replaced):
-        void: dict[str, Value] = {
-            "schema": names.ITEM_SCHEMA_VERSION,
-            "role": "assistant",
-            "content": '""',
-            "at": 0,
-            "exchange": identity,
-            "void": True,
-        }
-        puts.append(Put(Item(_turn_key(pk, exchange, index), void, expires_at)))
     return puts
+
+
+def void_puts(
+    pk: str, exchange: int, identity: str, places: Iterable[int], *, expires_at: int
+) -> list[Action]:
+    """Blank turns out: readers skip them."""
+    attributes: dict[str, Value] = {
+        "schema": names.ITEM_SCHEMA_VERSION,
+        "role": "assistant",
+        "content": '""',
+        "at": 0,
+        "exchange": identity,
+        "void": True,
+    }
+    return [Put(Item(_turn_key(pk, exchange, place), attributes, expires_at)) for place in places]
 
 
 def token(*parts: object) -> str:

@@ -6,9 +6,7 @@
 
 Opening is `transact{put EXCHANGE if absent, add 1 to HEAD}`, the addition pinned to the number
 that was read, so that it hands out the exchange's own number; of two writers the second reads
-the first one's number in the refusal and takes the next. An exchange's turns are written in one
-transaction, and only by whoever holds the exchange: never half of one, never two mixed, and a
-redelivered event finds it answered and writes nothing.
+the first one's number in the refusal and takes the next (`services.exchanges`).
 """
 
 from __future__ import annotations
@@ -18,25 +16,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lambdallm_extension import errors
 from lambdallm_extension.domain import keys, memory
-from lambdallm_extension.ports import ABSENT, PRESENT, Add, Condition, Key, Put
+from lambdallm_extension.ports import PRESENT, Add, Key
 from lambdallm_extension.services import session_items
+from lambdallm_extension.services.exchanges import TURNS_PER_TRANSACTION, ExchangeWriter
 from lambdallm_extension.services.tasks import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lambdallm_extension.ports import Action, Clock, Item, Store, Value
+    from lambdallm_extension.ports import Clock, Item, Store
     from lambdallm_extension.services.tasks import Task, Workers
     from lambdallm_wire.sessions import SessionRule, Turn, Window
 
-OPEN_ATTEMPTS_MAX = 50
-"""Writers that may win the number before us; each loss costs one round trip."""
-
-TURNS_PER_TRANSACTION = 90
-"""DynamoDB takes 100 actions in one; the exchange's own and some voids come with them."""
-
-UNCERTAIN_RETRIES_MAX = 2
-"""Before the store's own retries are trusted; an outage of seconds is longer than a handler."""
+READ_MORE = 4
+"""How many times more is read when a window is not full: a long exchange of its own stood there."""
 
 
 class _Read(NamedTuple):
@@ -63,10 +56,9 @@ class SessionWork:
     `nonce` names this object among all that ever were: transactions are named after it.
     """
 
-    def __init__(  # noqa: PLR0913 - the ports it stands on
+    def __init__(
         self,
         rule: SessionRule,
-        work_id: str,
         *,
         nonce: str,
         store: Store,
@@ -75,20 +67,20 @@ class SessionWork:
         deadline_ms: Callable[[], int],
     ) -> None:
         self._rule = rule
-        self._work_id = work_id
-        self._nonce = nonce
         self._store = store
         self._clock = clock
         self._deadline_ms = deadline_ms
         self._pk = keys.session_pk(rule["session_id"])
-        self._exchange_key = Key(self._pk, keys.exchange_sk(rule["identity"]))
+        self._exchange = ExchangeWriter(
+            rule, nonce, store=store, clock=clock, deadline_ms=deadline_ms
+        )
         self._lane = Lane(workers)
+        self._upkeep = Lane(workers)
         self._pending: list[Turn] = []
         self._metadata: dict[str, object] | None = None
         self._clear = False
-        self._opened: _Opened | None = None
         self._opening = False
-        self._written = 0
+        self._closed = False
         self.read_ms: float | None = None
         self.save_ms: float | None = None
         self._head_task: Task[Item | None] = workers.start(self._read_head)
@@ -101,14 +93,25 @@ class SessionWork:
 
     def _read(self) -> _Read:
         started = self._clock.monotonic()
-        items = self._store.query(
-            self._pk,
-            keys.TURN_PREFIX,
-            reverse=True,
-            limit=memory.read_limit(self._rule["memory"]),
-            deadline_ms=self._deadline_ms(),
-        )
-        head_item = self._head_task.wait(self._left())
+        rule, own = self._rule["memory"], self._rule["identity"]
+        limit = memory.read_limit(rule)
+        while True:
+            items = self._store.query(
+                self._pk,
+                keys.TURN_PREFIX,
+                reverse=True,
+                limit=limit,
+                deadline_ms=self._deadline_ms(),
+            )
+            found = self._readable(items, self._head_task.wait(self._left()))
+            if limit is None or len(items) < limit or memory.fills(found.stored, rule, own):
+                break
+            limit *= READ_MORE
+        self.read_ms = (self._clock.monotonic() - started) * 1_000
+        return found
+
+    def _readable(self, items: list[Item], head_item: Item | None) -> _Read:
+        """Leave out what is expired, cleared or void."""
         now = self._clock.epoch_ms() // 1_000
         turns = [session_items.read_turn(item) for item in items]
         last = max((turn.exchange for turn in turns), default=0)
@@ -120,7 +123,6 @@ class SessionWork:
             and (item.expires_at is None or item.expires_at > now)
             and not session_items.is_void(item)
         ]
-        self.read_ms = (self._clock.monotonic() - started) * 1_000
         return _Read(
             head,
             [turn for turn, _ in readable],
@@ -146,7 +148,14 @@ class SessionWork:
     # Writing
 
     def append(self, turns: list[Turn], *, metadata: dict[str, object] | None, clear: bool) -> None:
-        """Take turns. They are written as soon as the exchange is answered."""
+        """Take turns. They are written as soon as the exchange is answered.
+
+        Raises:
+            InvalidRequestError: The unit of work has ended.
+        """
+        if self._closed:
+            message = "The unit of work has ended; what is said now would not be kept."
+            raise errors.InvalidRequestError(message)
         if clear:
             self._clear = True
             self._pending = []
@@ -170,14 +179,25 @@ class SessionWork:
             batch = pending[start : start + TURNS_PER_TRANSACTION]
             first = start == 0
             self._lane.add(
-                partial(self._write, batch, metadata if first else None, clear=clear and first)
+                partial(
+                    self._exchange.write,
+                    batch,
+                    metadata if first else None,
+                    clear=clear and first,
+                )
             )
 
-    def discard(self) -> None:
-        """Forget turns that nobody answered: their event failed and will come again, or not."""
+    def fail(self) -> None:
+        """After a failed event: forget what nobody answered, and let a retry say the rest anew."""
         self._pending = []
         self._metadata = None
         self._clear = False
+        if self._opening:
+            self._lane.add(self._exchange.reopen)
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self._closed = True
 
     @property
     def waits(self) -> bool:
@@ -200,133 +220,27 @@ class SessionWork:
     @property
     def version(self) -> int:
         """Number of this unit's own exchange, 0 while none is open."""
-        return self._opened.number if self._opened else 0
+        return self._exchange.number
 
     def _left(self) -> float:
         return (self._deadline_ms() - self._clock.epoch_ms()) / 1_000
 
     def _open(self) -> None:
-        head = self._read_task.wait(self._left()).head
-        for _ in range(OPEN_ATTEMPTS_MAX):
-            token = session_items.token(self._nonce, head.next_exchange)
-            try:
-                self._transact(self._opening_actions(head), token)
-            except errors.ConditionFailedError as refusal:
-                exchange, head_item = refusal.current
-                head = self._as_it_stands(head, head_item)
-                if exchange is not None:
-                    taken = session_items.read_exchange(exchange)
-                    if taken.number >= head.first_exchange:
-                        self._opened = _Opened(taken.number, taken.turns, mine=not taken.answered)
-                        return
-                    head = head._replace(stale_exchange=taken.number)
-            else:
-                self._opened = _Opened(head.next_exchange, 0, mine=True)
-                self._extend(head)
-                return
-        message = "Too many writers in this session at once. Nothing was written; try again."
-        raise errors.StoreUnavailableError(message)
+        found = self._read_task.wait(self._left())
+        self._exchange.open(found.head)
+        if found.head.version:
+            self._upkeep.add(partial(self._extend, found))
 
-    def _as_it_stands(self, head: session_items.Head, item: Item | None) -> session_items.Head:
-        """Return the head that refused us, or the one we read: then it is still the same."""
-        if item is None:
-            return head
-        now = self._clock.epoch_ms() // 1_000
-        return session_items.read_head(item, now=now, last_exchange=head.next_exchange - 1)
+    def _extend(self, found: _Read) -> None:
+        """Let the turns that were read outlive the head, at most once in a period.
 
-    def _opening_actions(self, head: session_items.Head) -> list[Action]:
+        Beside the handler, and waited for by nobody: the next exchange does it if this one fails.
+        """
         now = self._clock.epoch_ms() // 1_000
         ttl = self._rule["ttl_seconds"]
-        exchange = session_items.exchange_item(
-            self._exchange_key,
-            number=head.next_exchange,
-            writer=self._work_id,
-            expires_at=now + 2 * ttl,
-        )
-        condition = ABSENT
-        if head.stale_exchange is not None:
-            condition = Condition(equals={"number": head.stale_exchange})
-        return [
-            Put(exchange, condition),
-            session_items.count_exchange(Key(self._pk, keys.HEAD), head, expires_at=now + ttl),
-        ]
-
-    def _extend(self, head: session_items.Head) -> None:
-        """Let the turns that were read outlive the head, at most once in a period."""
-        if head.version == 0:
-            return
-        now = self._clock.epoch_ms() // 1_000
-        ttl = self._rule["ttl_seconds"]
-        for key in self._read_task.wait(0).expiring(now + ttl):
+        for key in found.expiring(now + ttl):
             add = Add(key, expires_at=now + 2 * ttl, condition=PRESENT)
             try:
                 self._store.add_if(add, deadline_ms=self._deadline_ms())
             except errors.ConditionFailedError:
                 continue  # the store deleted it since it was read: there is nothing to extend
-
-    def _write(self, turns: list[Turn], metadata: dict[str, object] | None, *, clear: bool) -> None:
-        opened = self._opened
-        if opened is None or not opened.mine:
-            return  # a redelivery: the exchange stands, answered by its first delivery
-        first = 0 if clear else self._written
-        last = first + len(turns)
-        actions: list[Action] = []
-        if turns or (clear and opened.turns):
-            actions = self._turn_actions(opened, turns, first)
-        if metadata is not None or clear:
-            actions.append(
-                session_items.change_head(
-                    Key(self._pk, keys.HEAD),
-                    metadata=metadata,
-                    first_exchange=opened.number if clear else None,
-                )
-            )
-        token = session_items.token(self._nonce, opened.number, last, len(actions), clear)
-        try:
-            self._transact(actions, token)
-        except errors.ConditionFailedError as refusal:
-            if not self._was_applied(refusal, last):
-                self._opened = opened._replace(mine=False)
-                return
-        self._written = last
-        self._opened = _Opened(opened.number, last, mine=True)
-
-    def _turn_actions(self, opened: _Opened, turns: list[Turn], first: int) -> list[Action]:
-        """Begin with the exchange itself: it refuses everything when it is no longer ours."""
-        expires_at = self._clock.epoch_ms() // 1_000 + 2 * self._rule["ttl_seconds"]
-        assign: dict[str, Value] = {
-            "turns": first + len(turns),
-            "writer": self._work_id,
-            "answered": memory.is_answered(turns),
-        }
-        condition = Condition(equals={"number": opened.number, "turns": opened.turns})
-        return [
-            Add(self._exchange_key, assign=assign, expires_at=expires_at, condition=condition),
-            *session_items.turn_puts(
-                self._pk,
-                opened.number,
-                self._rule["identity"],
-                turns,
-                first=first,
-                replaced=opened.turns,
-                expires_at=expires_at,
-            ),
-        ]
-
-    def _was_applied(self, refusal: errors.ConditionFailedError, turns: int) -> bool:
-        """Say whether the refusal comes from our own write, whose answer was lost."""
-        item = refusal.current[0]
-        if item is None or not item.key.sk.startswith("EXCHANGE#"):
-            return False
-        exchange = session_items.read_exchange(item)
-        return exchange.writer == self._work_id and exchange.turns == turns
-
-    def _transact(self, actions: list[Action], token: str) -> None:
-        """Send a transaction until its fate is known: under one token it is done once."""
-        for _ in range(UNCERTAIN_RETRIES_MAX):
-            try:
-                self._store.transact(actions, token=token, deadline_ms=self._deadline_ms())
-            except errors.WriteUncertainError:
-                continue
-            return
-        self._store.transact(actions, token=token, deadline_ms=self._deadline_ms())

@@ -67,7 +67,7 @@ class Sessions:
             "durability": "before_response",
         }
         return SessionWork(
-            rule, f"work-{number}", nonce=str(number), store=self.store, workers=self.workers,
+            rule, nonce=str(number), store=self.store, workers=self.workers,
             clock=self.clock, deadline_ms=lambda: self.clock.now_ms + 5_000,
         )  # fmt: skip
 

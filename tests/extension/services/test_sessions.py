@@ -39,7 +39,7 @@ def test_the_items_are_the_documented_ones(sessions: Any) -> None:
         "schema": 1, "exchanges": 1, "first_exchange": 1, "metadata": "{}",
     }  # fmt: skip
     assert items["EXCHANGE#order-7"].attributes == {
-        "schema": 1, "number": 1, "turns": 2, "answered": True, "writer": "work-1",
+        "schema": 1, "number": 1, "turns": 2, "answered": True, "writer": "1",
     }  # fmt: skip
     assert items["TURN#000001#1"].attributes == {
         "schema": 1, "role": "assistant", "content": '"answer"', "at": 1_790_000_000_000,
@@ -246,7 +246,7 @@ def test_metadata_is_kept_and_replaced_whole(sessions: Any) -> None:
 def test_a_discarded_question_is_not_stored(sessions: Any) -> None:
     work = sessions.begin()
     work.append([turn("user", "q")], metadata=None, clear=False)
-    work.discard()
+    work.fail()
     work.save(5)
 
     assert not any(sk.startswith("TURN#") for sk in sessions.store.partition())

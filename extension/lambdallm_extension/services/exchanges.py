@@ -1,0 +1,270 @@
+"""Writing one exchange: opened once, written in transactions, taken over, never mixed.
+
+    open ──► mine ──► write ──► write … ──► (the event failed) reopen
+      │        ▲  └─ refused: another delivery of the event was first
+      │        │        answered     ► not mine: what we say is dropped
+      │        └─────── not answered ► take it over, all we said again
+      └─ it stands already: answered ► not mine; not answered ► mine
+
+Every write has one condition: the exchange stands as we last saw it, by number of turns and by
+writer. So of two deliveries that both hold it, one write wins, and the other one learns of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from lambdallm_extension import errors
+from lambdallm_extension.domain import keys, memory
+from lambdallm_extension.ports import ABSENT, Add, Check, Condition, Key, Put
+from lambdallm_extension.services import session_items
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lambdallm_extension.ports import Action, Clock, Item, Store, Value
+    from lambdallm_wire.sessions import SessionRule, Turn
+
+OPEN_ATTEMPTS_MAX = 50
+"""Writers that may win the number before us; each loss costs one round trip."""
+
+TAKE_OVERS_MAX = 8
+"""Deliveries of one event at once that may be first; more than two have never been heard of."""
+
+TURNS_PER_TRANSACTION = 90
+"""DynamoDB takes 100 actions in one; those on the exchange and the head come with them."""
+
+UNCERTAIN_RETRIES_MAX = 2
+"""On top of the store's own retries: under its token a transaction is done once."""
+
+
+class _Held(NamedTuple):
+    """The exchange as we last saw it."""
+
+    number: int
+    turns: int
+    writer: str
+    answered: bool
+
+
+class ExchangeWriter:
+    """Writes the exchange of one event, for one unit of work. Not for two threads at once.
+
+    `nonce` names this object among all that ever were: an event that is delivered twice has one
+    identity and one request id, but two writers.
+    """
+
+    def __init__(
+        self,
+        rule: SessionRule,
+        nonce: str,
+        *,
+        store: Store,
+        clock: Clock,
+        deadline_ms: Callable[[], int],
+    ) -> None:
+        self._rule = rule
+        self._nonce = nonce
+        self._store = store
+        self._clock = clock
+        self._deadline_ms = deadline_ms
+        self._pk = keys.session_pk(rule["session_id"])
+        self._head_key = Key(self._pk, keys.HEAD)
+        self._key = Key(self._pk, keys.exchange_sk(rule["identity"]))
+        self._held: _Held | None = None
+        self._mine = False
+        self._said: list[Turn] = []
+        self._sent = 0
+
+    @property
+    def number(self) -> int:
+        """The exchange's number, 0 before it is open."""
+        return self._held.number if self._held else 0
+
+    def open(self, head: session_items.Head) -> None:
+        """Take the exchange that stands under the event's identity, or the next number.
+
+        Raises:
+            StoreError: Nothing was written.
+        """
+        for _ in range(OPEN_ATTEMPTS_MAX):
+            try:
+                self._transact(self._opening_actions(head))
+            except errors.ConditionFailedError as refusal:
+                item, head_item = refusal.current
+                head = self._as_it_stands(head, head_item)
+                if item is not None:
+                    taken = session_items.read_exchange(item)
+                    if head.holds(taken, item.expires_at, now=self._now()):
+                        self._held = _Held(*taken)
+                        self._mine = not taken.answered or taken.writer == self._nonce
+                        return
+                    head = head._replace(stale=taken)
+            else:
+                self._held = _Held(head.next_exchange, 0, self._nonce, answered=False)
+                self._mine = True
+                return
+        message = "Too many writers in this session at once. Nothing was written; try again."
+        raise errors.StoreUnavailableError(message)
+
+    def write(self, turns: list[Turn], metadata: dict[str, object] | None, *, clear: bool) -> None:
+        """Write turns behind those written before, in one transaction with the head's changes.
+
+        Raises:
+            StoreError: Nothing of it was written.
+        """
+        if clear:
+            self._said = []
+        for _ in range(TAKE_OVERS_MAX):
+            held = self._held
+            if held is None or not self._mine:
+                return  # a redelivery: the exchange stands, answered by another delivery
+            ours = held.writer == self._nonce and not clear
+            first = len(self._said) if ours else 0
+            batch = turns if ours else [*self._said, *turns]
+            wrote = _Held(held.number, first + len(batch), self._nonce, memory.is_answered(batch))
+            if not batch:
+                wrote = wrote._replace(answered=held.answered and ours)
+            actions = self._actions(held, wrote, batch, metadata, clear=clear)
+            if not actions:
+                return
+            try:
+                self._transact(actions)
+            except errors.ConditionFailedError as refusal:
+                clear = self._learn(refusal, wrote, clear=clear)
+                if self._held != wrote:
+                    continue
+            self._held = wrote if batch or clear else held
+            self._said += turns
+            self._void(wrote.turns, held.turns)
+            return
+        message = "Too many deliveries of this event at once; what it said was not stored."
+        raise errors.StoreUnavailableError(message)
+
+    def reopen(self) -> None:
+        """After a failed event: let its next delivery say it all again, in the same place."""
+        held = self._held
+        if held is None or not self._mine or held.writer != self._nonce or not held.answered:
+            return
+        add = Add(self._key, assign={"answered": False}, condition=_as(held))
+        try:
+            self._transact([add])
+        except errors.ConditionFailedError:
+            self._mine = False  # another delivery has taken it over, which is as good
+
+    def _now(self) -> int:
+        return self._clock.epoch_ms() // 1_000
+
+    def _as_it_stands(self, head: session_items.Head, item: Item | None) -> session_items.Head:
+        """Return the head that refused us, or the one we read: then it is still the same."""
+        if item is None:
+            return head
+        return session_items.read_head(item, now=self._now(), last_exchange=head.next_exchange - 1)
+
+    def _opening_actions(self, head: session_items.Head) -> list[Action]:
+        now, ttl = self._now(), self._rule["ttl_seconds"]
+        exchange = session_items.exchange_item(
+            self._key, number=head.next_exchange, writer=self._nonce, expires_at=now + 2 * ttl
+        )
+        condition = ABSENT
+        if head.stale is not None:
+            condition = _as(_Held(*head.stale))
+        return [
+            Put(exchange, condition),
+            session_items.count_exchange(self._head_key, head, expires_at=now + ttl),
+        ]
+
+    def _actions(
+        self,
+        held: _Held,
+        wrote: _Held,
+        turns: list[Turn],
+        metadata: dict[str, object] | None,
+        *,
+        clear: bool,
+    ) -> list[Action]:
+        """Begin with the exchange itself: it refuses everything when it is no longer ours."""
+        expires_at = self._now() + 2 * self._rule["ttl_seconds"]
+        actions: list[Action] = []
+        if turns or clear:
+            assign: dict[str, Value] = {
+                "turns": wrote.turns,
+                "writer": wrote.writer,
+                "answered": wrote.answered,
+            }
+            actions.append(
+                Add(self._key, assign=assign, expires_at=expires_at, condition=_as(held))
+            )
+            actions += session_items.turn_puts(
+                self._pk,
+                wrote.number,
+                self._rule["identity"],
+                turns,
+                first=wrote.turns - len(turns),
+                expires_at=expires_at,
+            )
+        if metadata is not None or clear:
+            first_exchange = held.number if clear else None
+            actions.append(
+                session_items.change_head(
+                    self._head_key, metadata=metadata, first_exchange=first_exchange
+                )
+            )
+        return actions
+
+    def _learn(self, refusal: errors.ConditionFailedError, wrote: _Held, *, clear: bool) -> bool:
+        """Take in why a write was refused; return whether it is still to clear what came before.
+
+        Raises:
+            StoreRefusedError: The session is gone.
+        """
+        for item in refusal.current:
+            if item is None:
+                continue
+            if item.key == self._key:
+                self._held = _Held(*session_items.read_exchange(item))
+                self._mine = not self._held.answered or self._held == wrote
+                return clear
+            if clear and item.key == self._head_key:
+                return False  # somebody has cleared more than we would
+        message = "The session expired while it was in use. Nothing was written; start a new one."
+        raise errors.StoreRefusedError(message)
+
+    def _void(self, first: int, end: int) -> None:
+        """Blank out what an earlier attempt has left behind our last turn."""
+        for start in range(first, end, TURNS_PER_TRANSACTION):
+            places = range(start, min(end, start + TURNS_PER_TRANSACTION))
+            if self._held is None:
+                return
+            expires_at = self._now() + 2 * self._rule["ttl_seconds"]
+            voids = session_items.void_puts(
+                self._pk, self._held.number, self._rule["identity"], places, expires_at=expires_at
+            )
+            try:
+                self._transact([Check(self._key, _as(self._held)), *voids])
+            except errors.ConditionFailedError:
+                return  # another delivery has taken over, and blanks out what it must
+
+    def _transact(self, actions: list[Action]) -> None:
+        """Send a transaction until its fate is known: under one token it is done once."""
+        self._sent += 1
+        token = session_items.token(self._nonce, self._sent)
+        for _ in range(UNCERTAIN_RETRIES_MAX):
+            try:
+                self._store.transact(actions, token=token, deadline_ms=self._deadline_ms())
+            except errors.WriteUncertainError:
+                continue
+            return
+        self._store.transact(actions, token=token, deadline_ms=self._deadline_ms())
+
+
+def _as(held: _Held) -> Condition:
+    """The exchange still stands as we last saw it."""
+    return Condition(
+        equals={
+            "number": held.number,
+            "turns": held.turns,
+            "writer": held.writer,
+            "answered": held.answered,
+        }
+    )
