@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -101,4 +102,4 @@ def test_the_sidecar_runs_from_its_bytecode_alone(task: Path, opt: Path, tmp_pat
     for source in (layer / "lambdallm").glob("*/**/*.py"):
         source.write_text("this is no Python (")
 
-    assert printed(task, layer) == []
+    assert printed(task, layer, LAMBDALLM_PYTHON=sys.executable) == []

@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
@@ -32,6 +33,8 @@ INIT_SECONDS = 10.0
 
 Source: Lambda developer guide, "Execution environment lifecycle", init phase, 2026-10.
 """
+
+REMOVING_SECONDS = 2.0
 
 _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
@@ -76,14 +79,16 @@ class Environment:
         Raises:
             RuntimeNotFoundError: The Python cannot run functions.
         """
-        self._own = Path(tempfile.mkdtemp(prefix="lambda-"))
+        # Removed when this process ends too, should a signal come before the end of this method.
+        self._folder = tempfile.TemporaryDirectory(prefix="lambda-", ignore_cleanup_errors=True)
+        self._own = Path(self._folder.name)
         self._directory = directory or self._own / "tmp"
         self._directory.mkdir(parents=True, exist_ok=True)
         places = Places(task_root.resolve(), opt and opt.resolve(), self._directory)
         try:
             runtime = prepare_runtime(Path(python), self._own / "runtime") if python else None
         except BaseException:
-            shutil.rmtree(self._own)
+            self._folder.cleanup()
             raise
         region = variables.get("AWS_REGION", "us-east-1")
         function = Function(function_name, handler, timeout_seconds, memory_mb, region)
@@ -177,7 +182,16 @@ class Environment:
             self._worker.shutdown()
             self._server.close()
             self._pump.close()
+            self._remove_folder()
+
+    def _remove_folder(self) -> None:
+        """Remove it; a process that was just killed may finish one last write meanwhile."""
+        give_up = time.monotonic() + REMOVING_SECONDS
+        while self._own.exists() and time.monotonic() < give_up:
             shutil.rmtree(self._own, ignore_errors=True)
+            if self._own.exists():
+                time.sleep(0.01)
+        self._folder.cleanup()
 
     def _run(self, call: Call, answered: Future[Invocation]) -> None:
         try:
