@@ -232,29 +232,31 @@ def environment(
     """Run an execution environment; its processes start with the first question."""
     from lambda_runtime_api.emulator import Environment, RuntimeNotFoundError
 
+    running = None
     try:
-        running = Environment(
-            FUNCTION,
-            HANDLER,
-            opt=opt,
-            variables=variables,
-            timeout_seconds=timeout_seconds,
-            memory_mb=MEMORY_MB,
-            function_name="chat",
-        )
+        with SIGNALS.held():  # so that it is known to the end of this block when it exists
+            running = Environment(
+                FUNCTION,
+                HANDLER,
+                opt=opt,
+                variables=variables,
+                timeout_seconds=timeout_seconds,
+                memory_mb=MEMORY_MB,
+                function_name="chat",
+            )
+        yield running
     except RuntimeNotFoundError as error:
         message = f"{error} AWS publishes it for Linux; elsewhere, run the demo in a container."
         raise ProblemError(message, LACKING) from error
-    try:
-        yield running
     except InterruptionError:
-        for pid in running.pids.values():
+        for pid in running.pids.values() if running else ():
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)  # a model may take its time; the user need not
+                os.killpg(pid, signal.SIGKILL)  # a model may take its time; the user need not
         raise
     finally:
         with SIGNALS.held():
-            running.close()
+            if running:
+                running.close()
 
 
 def ask(running: Environment, name: str, question: str, remembered: int) -> Turn:
