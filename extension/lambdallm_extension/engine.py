@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from lambdallm_extension.server.handlers import Handlers
 from lambdallm_extension.services.chat import Chat
 from lambdallm_extension.services.invocations import Invocations
 from lambdallm_extension.services.metering import Recorder
+from lambdallm_extension.services.store_health import StoreHealth
 from lambdallm_extension.services.tasks import Workers
 from lambdallm_extension.settings import Settings, SystemClock, SystemRandom
 from lambdallm_extension.telemetry.emf import EmfTelemetry
@@ -53,7 +55,7 @@ class Engine:
         self._sleep = sleep
         self._lock = Lock()
         self._environment_id = ""
-        self._stalled = False
+        self._health = StoreHealth(clock)
         self._credentials: CredentialSource | None = None
         self._store: Store | None = None
         self._recorder: Recorder | None = None
@@ -110,8 +112,9 @@ class Engine:
             adapters = [provider.reopen for provider in self._providers.values()]
             if self._store is not None:
                 adapters.append(self._store.reopen)
-        for reopen in adapters:
-            self._workers.start(reopen)
+        with suppress(errors.OverloadedError):  # whoever waits there meets the same connections
+            for reopen in adapters:
+                self._workers.start(reopen)
 
     def hold(self, request_id: str) -> None:
         """Know which invocation the environment is being held for, "" for none."""
@@ -130,12 +133,27 @@ class Engine:
         until = self.clock.monotonic() + seconds
         persisted = self.invocations.wait_persisted(seconds)
         persisted = self.recorder().wait(max(0.0, until - self.clock.monotonic())) and persisted
-        self._stalled = not persisted
+        if not persisted:
+            self._health.failed()
         return persisted
 
-    def store_failing(self) -> bool:
-        """Say whether the store did not take the last record, or did not answer last time."""
-        return self._stalled or self.recorder().failing
+    def hold_ms(self) -> int:
+        """Return how long persisting may hold the environment, as the store has answered lately."""
+        return self._health.hold_ms()
+
+    def finish(self, seconds: float) -> None:
+        """Try once more to write what is left; say what was not; let go of everything."""
+        self._health.succeeded()  # a last try: nobody is kept waiting by it any more
+        self.wait_persisted(seconds)
+        dropped = self.recorder().abandon()
+        if dropped.records:
+            self.telemetry.drop(dropped.records, epoch_ms=self.clock.epoch_ms())
+        if dropped.records or self.invocations.unsaved:
+            self.telemetry.log(
+                f"The environment ends with {dropped.records} call records and "
+                f"{self.invocations.unsaved} units of work not stored. {dropped.reason}"
+            )
+        self.close()
 
     def close(self) -> None:
         """Let go of the store and of every connection."""
@@ -171,7 +189,7 @@ class Engine:
             store = None
         with self._lock:
             if self._recorder is None:
-                self._recorder = Recorder(store, self._workers, self.clock)
+                self._recorder = Recorder(store, self._workers, self.clock, self._health)
             return self._recorder
 
     def chat(self) -> Chat:

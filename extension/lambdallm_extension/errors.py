@@ -4,6 +4,7 @@
     ├── InvalidRequestError                invalid_request    the caller's message is wrong
     ├── SettingError                       configuration      somebody must change a setting
     ├── DeadlineError                      deadline_exceeded  the invocation has no time left
+    ├── OverloadedError                    sidecar            too much is waiting already
     ├── ProviderError                      model_invocation   a model's API refused or failed
     └── StoreError                         state
         ├── StoreUnavailableError                             a read failed; nothing was written
@@ -66,6 +67,12 @@ class DeadlineError(ExtensionError):
     """Too little of the invocation is left for what was asked."""
 
     code = "deadline_exceeded"
+
+
+class OverloadedError(ExtensionError):
+    """A queue of ours is full. Nothing was done."""
+
+    retryable = True
 
 
 class ProviderError(ExtensionError):

@@ -66,16 +66,16 @@ class Host(Protocol):
         """Wait until everything taken so far is written."""
         ...
 
-    def store_failing(self) -> bool:
-        """Say whether the store did not take the last record."""
+    def hold_ms(self) -> int:
+        """Return how long persisting may hold the environment, as the store has answered lately."""
         ...
 
     def reopen(self) -> None:
         """Replace connections that may have died."""
         ...
 
-    def close(self) -> None:
-        """Let go of everything."""
+    def finish(self, seconds: float) -> None:
+        """Write what is left, as far as the time goes; say what was not; let go of everything."""
         ...
 
 
@@ -146,16 +146,14 @@ class Lifecycle:
         if host.wait_begun(invoke.request_id, self._left(release_ms, flush.BEGIN_GRACE_MS)) and (
             host.wait_ended(invoke.request_id, self._left(release_ms))
         ):
-            budget_ms = flush.OUTAGE_MAX_MS if host.store_failing() else flush.PERSIST_MAX_MS
-            host.wait_persisted(self._left(release_ms, budget_ms))
+            host.wait_persisted(self._left(release_ms, host.hold_ms()))
         host.hold("")
 
     def _shut_down(self, shutdown: events.Shutdown) -> None:
         host = self._host()
         if host is None:
             return
-        host.wait_persisted(self._left(shutdown.deadline_ms - SHUTDOWN_RESERVE_MS))
-        host.close()
+        host.finish(self._left(shutdown.deadline_ms - SHUTDOWN_RESERVE_MS))
 
     def _left(self, until_ms: float, most_ms: float | None = None) -> float:
         left_ms = until_ms - self._clock.epoch_ms()

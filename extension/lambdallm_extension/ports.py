@@ -215,6 +215,10 @@ class Telemetry(Protocol):
         """Take one report."""
         ...
 
+    def drop(self, records: int, *, epoch_ms: int) -> None:
+        """Take how many call records were given up when no unit of work is left to say it."""
+        ...
+
     def log(self, message: str) -> None:
         """Take one sentence for whoever operates the function."""
         ...

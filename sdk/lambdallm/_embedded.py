@@ -33,8 +33,8 @@ if TYPE_CHECKING:
             """Close the units of work of a connection that is gone."""
             ...
 
-        def wait_persisted(self, seconds: float) -> bool:
-            """Wait until everything taken is stored."""
+        def finish(self, seconds: float) -> None:
+            """Store what was taken, as far as the time goes, and let go of everything."""
             ...
 
         def close(self) -> None:
@@ -97,8 +97,7 @@ class EmbeddedTransport:
         self.usable = False
         atexit.unregister(self.close)
         self._engine.disconnected(CONNECTION)
-        self._engine.wait_persisted(PERSIST_SECONDS)
-        self._engine.close()
+        self._engine.finish(PERSIST_SECONDS)
 
 
 def _load_engine() -> Any:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from lambdallm_extension import VERSION
+from lambdallm_extension import VERSION, errors
+from lambdallm_extension.domain import flush
 from lambdallm_extension.engine import Engine, build
 from lambdallm_extension.settings import Settings, SystemClock, SystemRandom
 from lambdallm_wire import names
@@ -237,7 +238,7 @@ def test_a_fault_of_ours_is_a_problem_and_a_line_never_an_exception(
     assert "ZeroDivisionError" in lines[-1]
 
 
-def test_a_store_that_does_not_answer_counts_as_failing_until_it_does(
+def test_a_store_that_does_not_answer_holds_the_environment_less_until_it_does(
     lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = make_engine(lines)
@@ -255,11 +256,44 @@ def test_a_store_that_does_not_answer_counts_as_failing_until_it_does(
     ask("/v1/session/append", said)
     ask("/v1/end", {"work_id": work["work_id"], "outcome": "ok"})
 
+    assert engine.hold_ms() == flush.PERSIST_MAX_MS
     assert not engine.wait_persisted(0.02)
-    assert engine.store_failing()
+    assert engine.hold_ms() == flush.OUTAGE_MAX_MS
+    assert not engine.wait_persisted(0.02)
+    assert not engine.wait_persisted(0.02)
+    assert engine.hold_ms() == 0
     silent.set()
     assert engine.wait_persisted(10)
-    assert not engine.store_failing()
+    ask("/v1/begin", work)
+    ask("/v1/chat", chat(work, "Ada"))
+    assert engine.hold_ms() == 0, "it is left alone until the pause is over"
+    engine.finish(10)
+    assert engine.hold_ms() == flush.PERSIST_MAX_MS
+
+
+def test_what_was_not_stored_at_the_end_is_counted_and_said(
+    lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine(lines)
+    ask = asker(engine)
+
+    def refuse(*_: object, **__: object) -> None:
+        message = "The table is throttled."
+        raise errors.StoreUnavailableError(message)
+
+    monkeypatch.setattr(engine.store(), "put_if", refuse)
+    work = begin()
+    ask("/v1/begin", work)
+    ask("/v1/chat", chat(work, "Ada"))
+    engine.finish(10)
+
+    (metric,) = [line for line in map(json.loads, lines[:1]) if "RecordsDropped" in line]
+    assert metric["RecordsDropped"] == 1
+    assert metric["_aws"]["CloudWatchMetrics"][0]["Metrics"] == [
+        {"Name": "RecordsDropped", "Unit": "Count"}
+    ]
+    assert "1 call records" in lines[1]
+    assert "The table is throttled." in lines[1]
 
 
 @pytest.mark.parametrize(("version", "code"), [(0, ""), (2, ""), (3, "configuration")])

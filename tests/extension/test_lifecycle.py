@@ -8,6 +8,7 @@ import pytest
 from fakes.clocks import START_MS, HandClock
 from lambda_runtime_api.extensions import ApiRefusedError
 from lambdallm_extension.domain import flush
+from lambdallm_extension.domain.circuit import FAILURES_MAX, Circuit
 from lambdallm_extension.lifecycle import REFUSALS_MAX, SHUTDOWN_RESERVE_MS, Lifecycle
 
 TIMEOUT_MS = 10_000
@@ -21,7 +22,7 @@ class Host:
         self.begun: set[str] = set()
         self.ends = True
         self.persists = True
-        self.failing = False
+        self.store = Circuit()
         self.asked: list[tuple[str, int]] = []
         self.held: list[str] = []
         self.reopened = 0
@@ -45,14 +46,14 @@ class Host:
     def wait_persisted(self, seconds: float) -> bool:
         return self._wait("persisted", seconds, self.persists)
 
-    def store_failing(self) -> bool:
-        return self.failing
+    def hold_ms(self) -> int:
+        return flush.persist_max_ms(self.store.state(self.clock.now_ms))
 
     def reopen(self) -> None:
         self.reopened += 1
 
-    def close(self) -> None:
-        self.asked.append(("close", 0))
+    def finish(self, seconds: float) -> None:
+        self.asked.append(("finish", round(seconds * 1_000)))
 
 
 class Api:
@@ -124,10 +125,20 @@ def test_an_sdk_that_was_there_last_time_is_waited_for_a_moment(
 
 
 def test_a_store_that_is_down_does_not_hold_the_environment(clock: HandClock, host: Host) -> None:
-    host.begun, host.failing, host.persists = {"1"}, True, False
+    host.begun, host.persists = {"1", "2", "3"}, False
+    host.store = Circuit().failed(clock.now_ms)
     run(clock, host, invoke(clock, "1"))
-
     assert ("persisted", flush.OUTAGE_MAX_MS) in host.asked
+
+    host.asked = []
+    for _ in range(FAILURES_MAX):
+        host.store = host.store.failed(clock.now_ms)
+    run(clock, host, invoke(clock, "2"))
+    assert "persisted" not in [what for what, _ in host.asked], "not at all while it is open"
+
+    clock.now_ms = host.store.retry_at_ms
+    run(clock, host, invoke(clock, "3"))
+    assert ("persisted", flush.OUTAGE_MAX_MS) in host.asked, "one try when the pause is over"
 
 
 def test_whatever_happens_it_is_released_before_the_deadline(clock: HandClock, host: Host) -> None:
@@ -163,7 +174,7 @@ def test_connections_are_replaced_after_a_gap_and_not_without(clock: HandClock, 
 def test_shutdown_uses_its_time_and_keeps_a_reserve(clock: HandClock, host: Host) -> None:
     run(clock, host)
 
-    assert host.asked == [("persisted", 2_000 - SHUTDOWN_RESERVE_MS), ("close", 0)]
+    assert host.asked == [("finish", 2_000 - SHUTDOWN_RESERVE_MS)]
 
 
 def test_an_engine_that_never_loaded_releases_every_invocation(clock: HandClock) -> None:

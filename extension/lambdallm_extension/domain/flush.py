@@ -3,11 +3,16 @@
 INVOKE            end                             deadline
 ──┼────────────────┼───────────┼────────────────────┼───
   │   handler      │ persisting│        never       │
-  │                └── 2 s, or 200 ms with the store down
+  │                └── 2 s; 200 ms if the store failed last time; nothing after three times
   └── `begin` is waited for 100 ms
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lambdallm_extension.domain.circuit import State
 
 BEGIN_GRACE_MS = 100
 """After INVOKE, how long a `begin` is waited for in an environment that has seen one before.
@@ -25,6 +30,17 @@ OUTAGE_MAX_MS = 200
 Source: vendor outages have doubled durations and exhausted accounts' concurrency
 (DataDog/datadog-lambda-extension#131, newrelic/newrelic-lambda-layers#202).
 """
+
+
+def persist_max_ms(store: State) -> int:
+    """Return how long persisting may hold the environment, as the store's circuit stands."""
+    match store:
+        case "closed":
+            return PERSIST_MAX_MS
+        case "failing" | "half_open":
+            return OUTAGE_MAX_MS
+        case "open":
+            return 0
 
 
 def reserve_ms(timeout_ms: float) -> float:

@@ -178,6 +178,11 @@ class Invocations:
         with self._changed:
             return self._changed.wait_for(lambda: not self._ending, seconds)
 
+    @property
+    def unsaved(self) -> int:
+        """How many units of work are still being closed."""
+        return self._ending
+
     def _next_number(self) -> int:
         with self._changed:
             self._number += 1
@@ -222,10 +227,16 @@ class Invocations:
         finally:
             try:
                 dropped = self._recorder().take_dropped()
-                environment_id = self._environment_id()
-                self._telemetry.emit(
-                    work.report(ending, environment_id=environment_id, records_dropped=dropped)
+                report = work.report(
+                    ending,
+                    environment_id=self._environment_id(),
+                    records_dropped=dropped.records,
                 )
+                if dropped.records:
+                    self._telemetry.log(
+                        f"{dropped.records} call records were not stored: {dropped.reason}"
+                    )
+                self._telemetry.emit(report)
             finally:
                 with self._changed:
                     self._ending -= 1

@@ -10,6 +10,7 @@ A call's record is written beside the call and never waited for by the handler:
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lambdallm_extension.ports import Clock, Store, Value
+    from lambdallm_extension.services.store_health import StoreHealth
     from lambdallm_extension.services.tasks import Task, Workers
     from lambdallm_wire.chat import Usage
 
@@ -30,6 +32,9 @@ CALL_RECORD_SECONDS = 35 * 86_400
 
 RECORDS_MAX = 1_000
 """Records waiting for the store; beyond it the oldest is dropped and counted."""
+
+WRITE_MIN_MS = 1_000
+"""For one write, also when the deadline of its invocation is near: it is made beside the next."""
 
 NO_USAGE: Usage = {
     "uncached_input_tokens": 0,
@@ -99,30 +104,42 @@ class CallRecord(NamedTuple):
         return Item(key, attributes, epoch_seconds + CALL_RECORD_SECONDS)
 
 
+class Dropped(NamedTuple):
+    """Records that were given up, and what the store said last."""
+
+    records: int
+    reason: str
+
+
 class Recorder:
     """Writes call records, in order, on one thread, as long as there are any.
 
     An intent that has not been written when its settlement arrives is skipped: one write then
-    says both.
+    says both. A record that the store did not take waits for the next try; it may be written
+    twice, which leaves one item. Whatever is given up is counted.
     """
 
-    def __init__(self, store: Store | None, workers: Workers, clock: Clock) -> None:
+    def __init__(
+        self, store: Store | None, workers: Workers, clock: Clock, health: StoreHealth
+    ) -> None:
         """Start with nothing to write.
 
         Args:
             store: Where records go; None keeps none (no store was declared).
             workers: Threads.
             clock: For expiries.
+            health: Told how the store answers; while its circuit is open, records wait.
         """
         self._store = store
         self._workers = workers
         self._clock = clock
+        self._health = health
         self._lock = Lock()
         self._waiting: deque[CallRecord] = deque()
         self._task: Task[None] | None = None
-        self.dropped = 0
-        self.last_error = ""
-        self.failing = False
+        self._deadline_ms = 0
+        self._dropped = 0
+        self._last_error = ""
 
     def record(self, record: CallRecord, *, deadline_ms: int) -> None:
         """Take a record; the store gets it soon, or it is counted as dropped."""
@@ -131,56 +148,86 @@ class Recorder:
         with self._lock:
             if self._waiting and self._waiting[-1].call_id == record.call_id:
                 self._waiting.pop()
-            if len(self._waiting) >= RECORDS_MAX:
-                self._waiting.popleft()
-                self.dropped += 1
             self._waiting.append(record)
-            if self._task is None:
-                self._task = self._workers.start(lambda: self._run(deadline_ms))
+            self._drop_oldest()
+            self._deadline_ms = deadline_ms
+            self._start()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until nothing is waiting; False when something still is."""
+        """Wait until nothing is waiting; False when something still is.
+
+        Returns at once while the store's circuit is open.
+        """
         with self._lock:
+            self._start()
             task = self._task
-        if task is None:
-            return True
-        try:
-            task.wait(seconds)
-        except errors.DeadlineError:
-            return False
-        return True
+        if task is not None:
+            try:
+                task.wait(seconds)
+            except errors.DeadlineError:
+                return False
+        with self._lock:
+            return not self._waiting
 
-    @property
-    def busy(self) -> bool:
-        """Whether records are on their way."""
-        return self._task is not None
-
-    def take_dropped(self) -> int:
+    def take_dropped(self) -> Dropped:
         """Return how many were dropped since the last time, and start from 0."""
         with self._lock:
-            dropped, self.dropped = self.dropped, 0
+            dropped, self._dropped = Dropped(self._dropped, self._last_error), 0
         return dropped
 
-    def _run(self, deadline_ms: int) -> None:
+    def abandon(self) -> Dropped:
+        """Give up what is still waiting; return how many were dropped since the last time."""
+        with self._lock:
+            self._dropped += len(self._waiting)
+            self._waiting.clear()
+        return self.take_dropped()
+
+    def _start(self) -> None:
+        """Write on a thread, unless one does or the store is to be left alone; under the lock."""
+        if self._waiting and self._task is None and not self._health.open:
+            with suppress(errors.OverloadedError):  # they wait for the next record, or the end
+                self._task = self._workers.start(self._run)
+
+    def _drop_oldest(self) -> None:
+        while len(self._waiting) > RECORDS_MAX:
+            self._waiting.popleft()
+            self._dropped += 1
+
+    def _run(self) -> None:
         while True:
             with self._lock:
-                if not self._waiting:
+                if not self._waiting or self._health.open:
                     self._task = None
                     return
                 record = self._waiting.popleft()
+                deadline_ms = self._deadline_ms
             try:
                 self._write(record, deadline_ms)
+            except errors.StoreRefusedError as error:
+                self._health.succeeded()
+                self._give_up(error)
+            except errors.StoreError as error:
+                self._health.failed()
+                self._keep(record, error)
             except Exception as error:  # noqa: BLE001 - the records behind it are to be written too
-                with self._lock:
-                    self.dropped += 1
-                    self.last_error = str(error)
-                    self.failing = True
+                self._give_up(error)
             else:
-                self.failing = False
+                self._health.succeeded()
+
+    def _give_up(self, error: Exception) -> None:
+        with self._lock:
+            self._dropped += 1
+            self._last_error = str(error)
+
+    def _keep(self, record: CallRecord, error: Exception) -> None:
+        with self._lock:
+            self._last_error = str(error)
+            self._waiting.appendleft(record)
+            self._drop_oldest()
 
     def _write(self, record: CallRecord, deadline_ms: int) -> None:
         if self._store is None:
             return
         now_ms = self._clock.epoch_ms()
-        deadline_ms = max(deadline_ms, now_ms + 1_000)
+        deadline_ms = max(deadline_ms, now_ms + WRITE_MIN_MS)
         self._store.put_if(Put(record.to_item(now_ms // 1_000)), deadline_ms=deadline_ms)

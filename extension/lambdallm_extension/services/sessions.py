@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from lambdallm_extension.services.tasks import Task, Workers
     from lambdallm_wire.sessions import SessionRule, Turn, Window
 
+PENDING_TURNS_MAX = 10_000
+"""Of one unit of work, not answered yet: they are in memory until then."""
+
 READ_MORE = 4
 """How many times more is read when a window is not full: a long exchange of its own stood there."""
 
@@ -155,6 +158,9 @@ class SessionWork:
         """
         if self._closed:
             message = "The unit of work has ended; what is said now would not be kept."
+            raise errors.InvalidRequestError(message)
+        if len(self._pending) + len(turns) > PENDING_TURNS_MAX:
+            message = f"More than {PENDING_TURNS_MAX} turns without an answer; save them first."
             raise errors.InvalidRequestError(message)
         if clear:
             self._clear = True

@@ -17,6 +17,9 @@ T = TypeVar("T")
 THREADS_MAX = 32
 """Blocking calls under way at once: session reads, saves and call records, not model calls."""
 
+WAITING_MAX = 1_024
+"""Calls that wait for a thread: far more than the sessions of 64 concurrent invocations need."""
+
 
 class Task(Generic[T]):
     """One call on another thread, and its result."""
@@ -66,9 +69,16 @@ class Workers:
         self._idle = 0
 
     def start(self, call: Callable[[], T]) -> Task[T]:
-        """Run a call on another thread."""
+        """Run a call on another thread.
+
+        Raises:
+            OverloadedError: Too many are waiting already; it is not run.
+        """
         task = Task(call)
         with self._lock:
+            if self._queue.qsize() >= WAITING_MAX:
+                message = f"{WAITING_MAX} calls are waiting for the store already; try again."
+                raise errors.OverloadedError(message)
             if self._idle:
                 self._idle -= 1
             elif self._threads < self._threads_max:
@@ -95,11 +105,15 @@ class Lane:
         self._error: BaseException | None = None
 
     def add(self, call: Callable[[], None]) -> None:
-        """Run it when everything before it has run."""
+        """Run it when everything before it has run.
+
+        Raises:
+            OverloadedError: Too much is waiting already; it is not run.
+        """
         with self._lock:
-            self._waiting.append(call)
             if self._task is None:
                 self._task = self._workers.start(self._run)
+            self._waiting.append(call)
 
     def wait(self, seconds: float) -> None:
         """Wait until everything has run.

@@ -52,6 +52,17 @@ class EmfTelemetry:
                 to_line(report, namespace=self._namespace, function_name=self._function_name)
             )
 
+    def drop(self, records: int, *, epoch_ms: int) -> None:
+        """Write a metric line of records that no unit of work is left to report."""
+        if self._metrics:
+            definitions = [{"Name": "RecordsDropped", "Unit": "Count"}]
+            line = {
+                "_aws": _stamp(epoch_ms, self._namespace, [["FunctionName"]], definitions),
+                "FunctionName": self._function_name,
+                "RecordsDropped": records,
+            }
+            self._write_line(json.dumps(line, separators=(",", ":")))
+
     def log(self, message: str) -> None:
         """Write one sentence, on one line."""
         self._write_line("lambdallm: " + " ".join(message.split()))
@@ -67,9 +78,8 @@ def to_line(report: InvocationReport, *, namespace: str, function_name: str) -> 
         properties["Model"] = report.models[0] if len(report.models) == 1 else SEVERAL_MODELS
     definitions = [{"Name": name, "Unit": unit} for name, (unit, _) in metrics.items()]
     definitions.append({"Name": "CostUSD", "Unit": "None"})
-    directive = {"Namespace": namespace, "Dimensions": dimensions, "Metrics": definitions}
     properties |= {
-        "_aws": {"Timestamp": report.epoch_ms, "CloudWatchMetrics": [directive]},
+        "_aws": _stamp(report.epoch_ms, namespace, dimensions, definitions),
         "requestId": report.request_id,
         "workId": report.work_id,
         "environmentId": report.environment_id,
@@ -80,6 +90,14 @@ def to_line(report: InvocationReport, *, namespace: str, function_name: str) -> 
     properties |= {name: value for name, (_, value) in metrics.items()}
     text = json.dumps(properties, ensure_ascii=False, separators=(",", ":"))
     return f'{text[:-1]},"CostUSD":{usd(report.cost_pico_usd)}}}'
+
+
+def _stamp(
+    epoch_ms: int, namespace: str, dimensions: list[list[str]], metrics: list[dict[str, str]]
+) -> dict[str, object]:
+    """Make what turns a line into metrics."""
+    directive = {"Namespace": namespace, "Dimensions": dimensions, "Metrics": metrics}
+    return {"Timestamp": epoch_ms, "CloudWatchMetrics": [directive]}
 
 
 def usd(pico_usd: int) -> str:

@@ -9,6 +9,7 @@ from lambdallm_extension import errors
 from lambdallm_extension.ports import ChatAnswer, Key
 from lambdallm_extension.services.chat import Chat
 from lambdallm_extension.services.metering import NO_USAGE, Recorder, Totals
+from lambdallm_extension.services.store_health import StoreHealth
 
 USAGE = {**NO_USAGE, "uncached_input_tokens": 14, "output_tokens": 9}
 ANSWER = ChatAnswer("Hi", [{"text": "Hi"}], "stop", USAGE, "m", "req-1")  # type: ignore[arg-type]
@@ -63,7 +64,7 @@ def ask(sessions: Any) -> Callable[..., Any]:
         script: Script, *, cost: int | None = 100, left_ms: int = 60_000, **request: Any
     ) -> Any:
         clock = sessions.clock
-        recorder = Recorder(sessions.store, sessions.workers, clock)
+        recorder = Recorder(sessions.store, sessions.workers, clock, StoreHealth(clock))
         totals, waits = Totals(), []
 
         def sleep(seconds: float) -> None:

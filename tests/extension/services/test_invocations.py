@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from lambdallm_extension import errors
-from lambdallm_extension.ports import InvocationReport, Key
+from lambdallm_extension.ports import InvocationReport
 from lambdallm_extension.services.invocations import Invocations
-from lambdallm_extension.services.metering import NO_USAGE, CallRecord, Recorder
+from lambdallm_extension.services.metering import NO_USAGE, Recorder
+from lambdallm_extension.services.store_health import StoreHealth
 
 
 class Reports:
@@ -29,7 +30,9 @@ class Desk:
     def __init__(self, sessions: Any) -> None:
         self.sessions = sessions
         self.reports = Reports()
-        recorder = Recorder(sessions.store, sessions.workers, sessions.clock)
+        recorder = Recorder(
+            sessions.store, sessions.workers, sessions.clock, StoreHealth(sessions.clock)
+        )
         self.invocations = Invocations(
             lambda: sessions.store, lambda: recorder, sessions.workers, sessions.clock,
             self.reports, environment_id=lambda: "env",
@@ -245,18 +248,6 @@ def test_a_report_that_cannot_be_written_leaves_nothing_hanging(
 
     assert desk.invocations.wait_persisted(0)
     assert len(desk.reports.logged) == 2
-
-
-def test_a_record_that_cannot_be_written_does_not_stop_the_others(sessions: Any) -> None:
-    recorder = Recorder(sessions.store, sessions.workers, sessions.clock)
-    recorder.record(CallRecord("c1", "settled", {"bad": object()}), deadline_ms=0)  # type: ignore[dict-item]
-    assert recorder.wait(5)
-    assert recorder.failing
-    recorder.record(CallRecord("c2", "settled", {}), deadline_ms=0)
-
-    assert recorder.wait(5)
-    assert (recorder.failing, recorder.take_dropped()) == (False, 1)
-    assert sessions.store.get(Key("CALL#c2", "CALL"), deadline_ms=0) is not None
 
 
 def test_a_silent_store_is_told_before_the_deadline(desk: Desk) -> None:
