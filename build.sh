@@ -22,7 +22,9 @@ usage: ./build.sh COMMAND [ARGUMENTS]
   format                        apply the formatter, and the lint's own repairs
   layer  [--output DIRECTORY]   build dist/lambdallm-layer.zip and dist/lambdallm-opt.tar
   publish                       publish the layer; refuses one without bytecode for a Python
-  bench                         the benchmarks
+  bench  [--aws]                the benchmarks; --aws in a real account, cold and warm
+  smoke  --aws                  promises and facts that only a real account can show; deploys,
+                                asks, removes. Both say what they would do without credentials
   clean                         remove what this script has made, and caches
   help                          this text; demo, layer and publish have their own --help
 
@@ -312,7 +314,16 @@ case "$command" in
   format) main_environment; .venv/bin/ruff check --fix --exit-zero --quiet .; .venv/bin/ruff format . ;;
   layer) main_environment; exec .venv/bin/python layer/build_layer.py build "$@" ;;
   publish) main_environment; exec .venv/bin/python layer/build_layer.py publish "$@" ;;
+  smoke)
+    [ "${1:-}" = --aws ] || misused "smoke runs in a real account: ./build.sh smoke --aws"
+    main_environment
+    exec .venv/bin/python benchmarks/aws smoke "${@:2}"
+    ;;
   bench)
+    if [ "${1:-}" = --aws ]; then
+      main_environment
+      exec .venv/bin/python benchmarks/aws bench "${@:2}"
+    fi
     [ -f benchmarks/run.py ] || misused "there are no benchmarks yet"
     main_environment
     exec .venv/bin/python benchmarks/run.py "$@"
