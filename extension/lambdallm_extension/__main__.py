@@ -37,7 +37,14 @@ NICE = 19
 """Of the importing thread alone, so that on one CPU the runtime's own start goes first."""
 
 MARKER_FILE = "running"
-"""Left while the process lives: found at a start, the one before was killed."""
+"""Left until the environment itself ends: found at a start, this is not its first one.
+
+Then Lambda has reset it (after a timeout or a crash; /tmp is not cleared by that), and this start
+runs inside an invocation, under the function's own timeout and its few percent of a CPU.
+"""
+
+SPINDOWN = "spindown"
+"""Why an environment ends that is no longer needed; after any other reason it is started again."""
 
 BACKLOG = 128
 PORT_MAX = 65_535
@@ -121,9 +128,10 @@ def _run(client: ExtensionClient, listener: _socket.socket | None, problem: str)
 
     from lambdallm_extension.lifecycle import Lifecycle
 
-    ended = Lifecycle(client, starter.engine, SystemClock(), time.sleep, _log).run()
-    _unmark(settings.directory)
-    return ended
+    shutdown = Lifecycle(client, starter.engine, SystemClock(), time.sleep, _log).run()
+    if shutdown is not None and shutdown.reason == SPINDOWN:
+        _unmark(settings.directory)
+    return shutdown is not None
 
 
 class _Starter:
@@ -204,7 +212,7 @@ class _Starter:
 
 
 def _mark(directory: str) -> bool:
-    """Leave the marker; say whether one was there, because the process before was killed."""
+    """Leave the marker; say whether one was there, because the environment was reset."""
     import os
 
     from lambdallm_extension.server.token import listen_directory

@@ -107,8 +107,8 @@ class Lifecycle:
         self._released_ms = clock.epoch_ms()
         self._previous = ""
 
-    def run(self) -> bool:
-        """Take events until SHUTDOWN (True), or until nobody answers any more (False)."""
+    def run(self) -> events.Shutdown | None:
+        """Take events until SHUTDOWN, or (None) until nobody answers any more."""
         refusals = 0
         while refusals < REFUSALS_MAX:
             try:
@@ -122,14 +122,14 @@ class Lifecycle:
             refusals = 0
             if isinstance(event, events.Shutdown):
                 self._shut_down(event)
-                return True
+                return event
             if isinstance(event, events.Invoke):
                 try:
                     self._hold(event)
                 except Exception as error:  # noqa: BLE001 - a fault of ours must not end the loop
                     self._log(f"Holding the environment failed ({type(error).__name__}: {error}).")
                 self._released_ms = self._clock.epoch_ms()
-        return False
+        return None
 
     def _hold(self, invoke: events.Invoke) -> None:
         host = self._host()

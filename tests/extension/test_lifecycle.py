@@ -62,7 +62,7 @@ class Api:
     def __init__(self, *events: Any) -> None:
         self.events = list(events)
         self.polls = 0
-        self.ended = False
+        self.ended: Any = None
 
     def next_event(self) -> Mapping[str, Any]:
         self.polls += 1
@@ -225,5 +225,5 @@ def test_a_fault_while_holding_does_not_end_the_loop(
     host.begun = {"1"}
     api, _, logged = run(clock, host, invoke(clock, "1"), invoke(clock, "2"))
 
-    assert api.ended
+    assert api.ended.reason == "spindown"
     assert "ZeroDivisionError" in logged[0]
