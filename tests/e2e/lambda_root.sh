@@ -66,12 +66,17 @@ else
     done
 fi
 
-# The function's output goes to a file, so that it can be told from the extensions'.
+# The function's output goes to a file, so that it can be told from the extensions'. The handler is
+# read behind the wrapper, which may have put another one in its place.
 cat > "$root/var/runtime/bootstrap" << 'BOOTSTRAP'
 #!/bin/sh
 exec >> /mnt/output/function.log 2>&1
 [ ! -x /var/task/bootstrap ] || exec ${AWS_LAMBDA_EXEC_WRAPPER:-} /var/task/bootstrap
-exec ${AWS_LAMBDA_EXEC_WRAPPER:-} /var/lang/bin/python3 -s -m awslambdaric "$_HANDLER"
+exec ${AWS_LAMBDA_EXEC_WRAPPER:-} /var/lang/bin/python3 -s -c '
+import os, sys
+sys.path[0] = os.getcwd()
+from awslambdaric.__main__ import main
+main(["awslambdaric", os.environ["_HANDLER"]])'
 BOOTSTRAP
 chmod 755 "$root/var/runtime/bootstrap"
 

@@ -8,8 +8,11 @@ with Environment(Path("function"), "app.handler", opt=Path("unpacked-layer")) as
     assert environment.invoke({"name": "Ada"}).json() == "Hello Ada"
 ```
 
-What it does not do: freeze processes between invocations, enforce memory or CPU, isolate the file
-system (paths of the layer lie in `opt`, not in `/opt`), deliver telemetry, stream responses.
+On request it freezes processes between invocations, gives them a function's share of a CPU and its
+memory, and ends them without a word (`freeze`, `cpu_share`, `memory_limit`, `kill`).
+
+What it does not do: isolate the file system (paths of the layer lie in `opt`, not in `/opt`),
+deliver telemetry, stream responses.
 """
 
 from lambda_runtime_api.emulator.environment import Environment

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from lambda_runtime_api.emulator.api import Api
+from lambda_runtime_api.emulator.confinement import Confinement
 from lambda_runtime_api.emulator.lifecycle import Call, Invocation, Lifecycle
 from lambda_runtime_api.emulator.logs import LogLine, LogPump
 from lambda_runtime_api.emulator.phases import Phases, Program
@@ -35,6 +36,17 @@ Source: Lambda developer guide, "Execution environment lifecycle", init phase, 2
 """
 
 REMOVING_SECONDS = 2.0
+
+_START_RUNTIME_CLIENT = """
+import os, sys
+sys.path[0] = os.getcwd()
+from awslambdaric.__main__ import main
+main(["awslambdaric", os.environ["_HANDLER"]])
+"""
+"""The handler is read by the runtime's own process, so that a wrapper can put its own before it.
+
+Source: /var/runtime/bootstrap.py of the managed Python runtimes, 2026-10.
+"""
 
 _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
@@ -60,6 +72,9 @@ class Environment:
         function_name: str = "function",
         directory: Path | None = None,
         init_seconds: float = INIT_SECONDS,
+        freeze: bool = False,
+        cpu_share: bool = False,
+        memory_limit: bool = False,
     ) -> None:
         """Prepare it; nothing is started yet.
 
@@ -71,13 +86,18 @@ class Environment:
             opt: An unpacked layer. Paths in `variables` that begin with `/opt/` mean this folder.
             variables: The function's environment variables.
             timeout_seconds: The function's timeout.
-            memory_mb: Announced to the function, not enforced.
+            memory_mb: Announced to the function; see `cpu_share` and `memory_limit`.
             function_name: As it stands in its ARN.
             directory: In the place of `/tmp`; else one is made, and removed at the end.
             init_seconds: How long the Init phase may last before it is repeated.
+            freeze: Freeze all processes whenever the environment is idle, as Lambda does.
+            cpu_share: Let all processes together use `memory_mb` / 1,769 of one CPU; the Init
+                phase of a new environment is not limited, one after a reset is.
+            memory_limit: Enforce `memory_mb`: beyond it the kernel ends a process.
 
         Raises:
             RuntimeNotFoundError: The Python cannot run functions.
+            ConfinementUnavailableError: This machine has no control groups for what was asked.
         """
         # Removed when this process ends too, should a signal come before the end of this method.
         self._folder = tempfile.TemporaryDirectory(prefix="lambda-", ignore_cleanup_errors=True)
@@ -87,6 +107,11 @@ class Environment:
         places = Places(task_root.resolve(), opt and opt.resolve(), self._directory)
         try:
             runtime = prepare_runtime(Path(python), self._own / "runtime") if python else None
+            self._confinement = Confinement(
+                freeze=freeze,
+                cpu_share=cpu_share,
+                memory_bytes=memory_mb * 1_048_576 if memory_limit else 0,
+            )
         except BaseException:
             self._folder.cleanup()
             raise
@@ -101,16 +126,19 @@ class Environment:
             **({} if runtime else {"PATH": _path_without_python(self._own / "bin")}),
             **{name: _in_opt(value, places.opt) for name, value in variables.items()},
         }
-        command = _runtime_command(places.task_root, runtime, handler)
+        command = _runtime_command(places.task_root, runtime)
         if "AWS_LAMBDA_EXEC_WRAPPER" in given:
             command.insert(0, given["AWS_LAMBDA_EXEC_WRAPPER"])
         program = Program(command, function_variables(function, places, runtime, given))
         self._pump = LogPump()
-        self._phases = Phases(function, places, program, api, self._pump)
-        self._lifecycle = Lifecycle(function, self._phases, self._pump, init_seconds=init_seconds)
+        self._phases = Phases(function, places, program, api, self._pump, self._confinement)
+        self._lifecycle = Lifecycle(
+            function, self._phases, self._pump, init_seconds=init_seconds, freeze=freeze
+        )
         self._invoking = threading.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="emulator-phases")
         self._running: Future[None] | None = None
+        self._closed = False
 
     def __enter__(self) -> Environment:
         return self
@@ -174,14 +202,40 @@ class Environment:
         self.wait_until_idle()
         self._lifecycle.shut_down(reason)
 
+    def kill(self) -> None:
+        """End the processes without SHUTDOWN, as the failure of a host does.
+
+        A later invocation starts them anew, as a new environment on the same machine.
+        """
+        self._phases.kill_processes()
+        self.wait_until_idle()
+        self._lifecycle.kill()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the processes are stopped."""
+        return self._phases.frozen
+
+    def freeze(self) -> None:
+        """Stop every process where it is, in the middle of an invocation too."""
+        self._phases.freeze()
+
+    def thaw(self) -> None:
+        """Let every process go on; the next invocation and the shutdown do so themselves."""
+        self._phases.thaw()
+
     def close(self) -> None:
-        """Shut down, and give everything back."""
+        """Shut down, and give everything back; a second time does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             self.shutdown()
         finally:
             self._worker.shutdown()
             self._server.close()
             self._pump.close()
+            self._confinement.remove()
             self._remove_folder()
 
     def _remove_folder(self) -> None:
@@ -202,11 +256,11 @@ class Environment:
             raise
 
 
-def _runtime_command(task_root: Path, runtime: PythonRuntime | None, handler: str) -> list[str]:
+def _runtime_command(task_root: Path, runtime: PythonRuntime | None) -> list[str]:
     bootstrap = task_root / "bootstrap"
     if runtime is None or bootstrap.exists():
         return [str(bootstrap)]
-    return [str(runtime.python), "-s", "-m", "awslambdaric", handler]
+    return [str(runtime.python), "-s", "-c", _START_RUNTIME_CLIENT]
 
 
 def _path_without_python(folder: Path) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 from lambda_runtime_api.emulator import api as apis, phases as phase
+from lambda_runtime_api.emulator.confinement import MB_PER_CPU
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -64,8 +65,15 @@ class Lifecycle:
     """Drives the phases of one environment; not for two threads at once."""
 
     def __init__(
-        self, function: Function, phases: phase.Phases, pump: LogPump, *, init_seconds: float
+        self,
+        function: Function,
+        phases: phase.Phases,
+        pump: LogPump,
+        *,
+        init_seconds: float,
+        freeze: bool = False,
     ) -> None:
+        self._freeze = freeze
         self._function = function
         self._phases = phases
         self._pump = pump
@@ -78,8 +86,15 @@ class Lifecycle:
             self._phases.reset(reason)
         self._unclean = False
 
+    def kill(self) -> None:
+        """End the processes without SHUTDOWN; what comes next is a new environment."""
+        if self._phases.alive:
+            self._phases.kill()
+        self._unclean = False
+
     def run(self, call: Call) -> None:
         """Run one invocation to its end, with the Init phase that it needs."""
+        self._phases.thaw()
         first_line = self._pump.count
         cold = not self._phases.alive
         init_ms = self._initialise_first() if cold and not self._unclean else None
@@ -96,11 +111,15 @@ class Lifecycle:
         else:
             self._finish(call, response, begun, init_ms)
         logs[:] = self._pump.lines_from(first_line)
+        if self._freeze:
+            self._phases.freeze()
 
     def _initialise_first(self) -> float | None:
         """Run the Init phase of a new environment; None when it failed and must be repeated."""
         begun = time.monotonic()
+        self._phases.limit_cpu(None)  # Lambda gives Init more than the function's own share
         fault = self._phases.initialise(begun + self._init_seconds)
+        self._phases.limit_cpu(self._function.memory_mb / MB_PER_CPU)
         init_ms = (time.monotonic() - begun) * 1_000
         if fault is None:
             return init_ms

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lambda_runtime_api.emulator.api import Api, Invocation, Response
+    from lambda_runtime_api.emulator.confinement import Confinement
     from lambda_runtime_api.emulator.logs import LogPump, Source
     from lambda_runtime_api.emulator.variables import Function, Places
 
@@ -50,8 +51,16 @@ class Phases:
     """Runs the phases of one environment, one at a time, and remembers what failed in them."""
 
     def __init__(
-        self, function: Function, places: Places, program: Program, api: Api, pump: LogPump
+        self,
+        function: Function,
+        places: Places,
+        program: Program,
+        api: Api,
+        pump: LogPump,
+        confinement: Confinement,
     ) -> None:
+        self._confinement = confinement
+        self.frozen = False
         self._function = function
         self._places = places
         self._program = program
@@ -72,6 +81,42 @@ class Phases:
         return {
             name: process.pid for name, process in processes.items() if process and process.running
         }
+
+    def freeze(self) -> None:
+        """Stop every process where it is, as Lambda does between invocations."""
+        if self.frozen or not self.alive:
+            return
+        self.frozen = True
+        self._confinement.freeze()
+        if not self._confinement.freezes:
+            for process in self._processes():
+                process.stop()
+
+    def thaw(self) -> None:
+        """Let every process go on."""
+        if not self.frozen:
+            return
+        self.frozen = False
+        self._confinement.thaw()
+        if not self._confinement.freezes:
+            for process in self._processes():
+                process.go_on()
+
+    def limit_cpu(self, share: float | None) -> None:
+        """Let all processes together use this much of one CPU; None lifts the limit."""
+        self._confinement.limit_cpu(share)
+
+    def kill_processes(self) -> None:
+        """End all processes without a word, as the failure of a host does."""
+        for process in self._processes():
+            process.kill_soon()
+        self.thaw()
+
+    def kill(self) -> None:
+        """End all processes and the life of the environment, without SHUTDOWN."""
+        with self._api.changed:
+            self._life.shutting_down = True
+        self._end_all()
 
     def initialise(self, deadline: float) -> Fault | None:
         """Start everything and wait until all are ready.
@@ -138,6 +183,7 @@ class Phases:
         Args:
             reason: `spindown`, `timeout` or `failure`.
         """
+        self.thaw()
         life = self._life
         deadline = time.monotonic() + SHUTDOWN_MS / 1_000
         with self._api.changed:
@@ -154,7 +200,20 @@ class Phases:
         for name in leaving:
             if name in self._extensions:
                 self._extensions[name].wait(deadline - time.monotonic())
-        for process in self._extensions.values():
+        self._end_all()
+
+    def _processes(self) -> list[Process]:
+        runtime = [self._runtime] if self._runtime is not None else []
+        return [*self._extensions.values(), *runtime]
+
+    def _end_all(self) -> None:
+        """Kill what still runs, and end the life of the environment."""
+        life = self._life
+        if self.frozen:
+            for process in self._processes():
+                process.kill_soon()
+            self.thaw()
+        for process in self._processes():
             process.kill()
         with self._api.changed:
             life.end()
@@ -218,7 +277,7 @@ class Phases:
     ) -> Process | OSError:
         try:
             return Process(
-                command,
+                self._confinement.command(command),
                 environ=variables,
                 directory=self._places.task_root,
                 output=self._pump.open_pipe(source),

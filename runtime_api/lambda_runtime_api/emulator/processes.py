@@ -66,9 +66,21 @@ class Process:
         """Whether the process itself still runs."""
         return not self._gone.is_set()
 
+    def stop(self) -> None:
+        """Stop the group where it is (SIGSTOP)."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let the group go on (SIGCONT)."""
+        self._signal(signal.SIGCONT)
+
     def terminate(self) -> None:
         """Ask the group to end (SIGTERM)."""
         self._signal(signal.SIGTERM)
+
+    def kill_soon(self) -> None:
+        """End the group (SIGKILL) as soon as it goes on; one that is frozen cannot end yet."""
+        self._signal(signal.SIGKILL)
 
     def kill(self) -> None:
         """End the group (SIGKILL) and wait until the process is gone."""

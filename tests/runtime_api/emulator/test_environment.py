@@ -302,14 +302,15 @@ def test_one_environment_takes_one_invocation_at_a_time(start) -> None:
 
 def test_an_exec_wrapper(start, tmp_path: Path) -> None:
     wrapper = tmp_path / "opt" / "wrapper"
-    wrapper.parent.mkdir()
-    wrapper.write_text('#!/bin/sh\nexport WRAPPED="$#"\nexec "$@"\n')
+    (wrapper.parent / "python").mkdir(parents=True)
+    wrapper.write_text('#!/bin/sh\nexport WRAPPED="$#" _HANDLER=other.handler\nexec "$@"\n')
     wrapper.chmod(0o755)
+    (wrapper.parent / "python/other.py").write_text("from app import handler\n")
     variables = {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/wrapper"}
     with start(opt=wrapper.parent, variables=variables) as environment:
         environ = environment.invoke("environ").json()
 
-    assert environ["WRAPPED"] == "5"
+    assert (environ["WRAPPED"], environ["_HANDLER"]) == ("4", "other.handler")
 
 
 SLOW_FIRST = """

@@ -1,0 +1,193 @@
+"""What holds an environment's processes together: frozen as one, one share of a CPU, one memory.
+
+Linux's control groups (version 1) do all of it where the user may write them. Freezing works
+without them too, by SIGSTOP for every process group; shares of a CPU and memory do not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MB_PER_CPU = 1_769
+"""Memory at which a function has one whole CPU.
+
+Source: Lambda developer guide, "Configure Lambda function memory", 2026-10.
+"""
+
+PERIOD_MICROSECONDS = 20_000
+"""In which a group may use its share, and then waits for the next.
+
+Source: measured on Lambda by the study arXiv 2506.01283.
+"""
+
+FREEZING_SECONDS = 5.0
+REMOVING_SECONDS = 2.0
+PREFIX = "lambda-emulator-"
+
+_number = itertools.count(1)
+
+
+class ConfinementUnavailableError(Exception):
+    """This machine cannot do what was asked; the message says why."""
+
+
+class CpuShareUnavailableError(ConfinementUnavailableError):
+    """No share of a CPU can be set."""
+
+
+class MemoryLimitUnavailableError(ConfinementUnavailableError):
+    """No memory limit can be set."""
+
+
+class Confinement:
+    """Control groups of one environment; none where nothing needs them."""
+
+    def __init__(self, *, freeze: bool, cpu_share: bool, memory_bytes: int = 0) -> None:
+        """Make the groups.
+
+        Args:
+            freeze: Use the freezer if the machine has it.
+            cpu_share: `limit_cpu` will be asked.
+            memory_bytes: What all processes together may use; 0 for no limit. Beyond it the
+                kernel ends one of them.
+
+        Raises:
+            CpuShareUnavailableError: There is no cpu controller that can be written.
+            MemoryLimitUnavailableError: There is no memory controller.
+        """
+        name = f"{PREFIX}{os.getpid()}-{next(_number)}"
+        _sweep()
+        self._freezer = _make("freezer", name) if freeze else None
+        self._cpu = _make("cpu", name) if cpu_share else None
+        self._memory = _make("memory", name) if memory_bytes else None
+        if cpu_share and self._cpu is None:
+            self.remove()
+            raise CpuShareUnavailableError(_reason("cpu"))
+        if memory_bytes and self._memory is None:
+            self.remove()
+            raise MemoryLimitUnavailableError(_reason("memory"))
+        if self._memory is not None:
+            (self._memory / "memory.limit_in_bytes").write_text(str(memory_bytes))
+
+    @property
+    def freezes(self) -> bool:
+        """Whether `freeze` and `thaw` work; else process groups have to be stopped."""
+        return self._freezer is not None
+
+    def command(self, command: Sequence[str]) -> list[str]:
+        """Wrap a command, so that its process is in the groups before it starts."""
+        groups = [str(group) for group in self._groups()]
+        if not groups:
+            return list(command)
+        enter = "while [ $1 != -- ]; do echo $$ >$1/cgroup.procs; shift; done; shift; exec $@"
+        script = enter.replace("$1", '"$1"').replace("$@", '"$@"')
+        return ["/bin/sh", "-c", script, "enter", *groups, "--", *command]
+
+    def limit_cpu(self, share: float | None) -> None:
+        """Let all processes together use this much of one CPU; None lifts the limit."""
+        if self._cpu is not None:
+            quota = -1 if share is None else max(1_000, round(share * PERIOD_MICROSECONDS))
+            (self._cpu / "cpu.cfs_period_us").write_text(str(PERIOD_MICROSECONDS))
+            (self._cpu / "cpu.cfs_quota_us").write_text(str(quota))
+
+    def freeze(self) -> None:
+        """Stop every process where it is."""
+        self._set("FROZEN")
+
+    def thaw(self) -> None:
+        """Let every process go on."""
+        self._set("THAWED")
+
+    def remove(self) -> None:
+        """Give the groups back; their processes have ended."""
+        for group in self._groups():
+            _remove(group)
+        self._freezer = self._cpu = self._memory = None
+
+    def _groups(self) -> list[Path]:
+        return [group for group in (self._freezer, self._cpu, self._memory) if group is not None]
+
+    def _set(self, state: str) -> None:
+        if self._freezer is None:
+            return
+        file = self._freezer / "freezer.state"
+        file.write_text(state)
+        give_up = time.monotonic() + FREEZING_SECONDS
+        while file.read_text().strip() != state:
+            if time.monotonic() > give_up:
+                message = f"The processes did not become {state} in {FREEZING_SECONDS} s."
+                raise TimeoutError(message)
+            time.sleep(0.001)
+            file.write_text(state)
+
+
+def why_no_cpu_share() -> str:
+    """Say why shares of a CPU cannot be set on this machine; "" where they can."""
+    return "" if _mounted("cpu") else _reason("cpu")
+
+
+def _reason(controller: str) -> str:
+    return f"The {controller} controller of control groups (version 1) cannot be written here."
+
+
+def _mounted(controller: str) -> Path | None:
+    try:
+        mounts = Path("/proc/self/mounts").read_text()
+    except OSError:
+        return None
+    for line in mounts.splitlines():
+        _, folder, kind, options, *_ = line.split(" ")
+        if kind == "cgroup" and controller in options.split(",") and os.access(folder, os.W_OK):
+            return Path(folder)
+    return None
+
+
+def _make(controller: str, name: str) -> Path | None:
+    mounted = _mounted(controller)
+    if mounted is None:
+        return None
+    group = mounted / name
+    group.mkdir()
+    return group
+
+
+def _sweep() -> None:
+    """End what an emulator left behind that was killed: frozen processes would stay for ever."""
+    for controller in ("freezer", "cpu", "memory"):
+        mounted = _mounted(controller)
+        for group in mounted.glob(f"{PREFIX}*") if mounted else ():
+            owner = group.name[len(PREFIX) :].partition("-")[0]
+            if owner.isdigit() and not Path("/proc", owner).exists():
+                _end_all(group)
+                _remove(group)
+
+
+def _end_all(group: Path) -> None:
+    with contextlib.suppress(OSError):
+        for pid in (group / "cgroup.procs").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+    with contextlib.suppress(OSError):
+        (group / "freezer.state").write_text("THAWED")
+
+
+def _remove(group: Path) -> None:
+    """Remove a group; a process that was just killed may not have left it yet."""
+    give_up = time.monotonic() + REMOVING_SECONDS
+    while time.monotonic() < give_up:
+        try:
+            group.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(0.005)
+        else:
+            return
