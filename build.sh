@@ -23,6 +23,7 @@ usage: ./build.sh COMMAND [ARGUMENTS]
   layer  [--output DIRECTORY]   build dist/lambdallm-layer.zip and dist/lambdallm-opt.tar
   publish                       publish the layer; refuses one without bytecode for a Python
   bench  [--aws]                the benchmarks; --aws in a real account, cold and warm
+  soak   [INVOCATIONS]          a long run with faults: nothing fails, nothing grows
   smoke  --aws                  promises and facts that only a real account can show; deploys,
                                 asks, removes. Both say what they would do without credentials
   clean                         remove what this script has made, and caches
@@ -314,6 +315,7 @@ case "$command" in
   format) main_environment; .venv/bin/ruff check --fix --exit-zero --quiet .; .venv/bin/ruff format . ;;
   layer) main_environment; exec .venv/bin/python layer/build_layer.py build "$@" ;;
   publish) main_environment; exec .venv/bin/python layer/build_layer.py publish "$@" ;;
+  soak) main_environment; exec .venv/bin/python tests/faults/soak.py "$@" ;;
   smoke)
     [ "${1:-}" = --aws ] || misused "smoke runs in a real account: ./build.sh smoke --aws"
     main_environment

@@ -13,7 +13,7 @@ from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from lambdallm_extension import errors
+from lambdallm_extension import errors, startup
 from lambdallm_extension.server.handlers import Handlers
 from lambdallm_extension.services.chat import Chat
 from lambdallm_extension.services.invocations import Invocations
@@ -96,13 +96,20 @@ class Engine:
             return self._environment_id
 
     def open(self) -> None:
-        """Load and open what the first call needs: no network, no thread."""
+        """Load and open what the first call needs, and say what runs: no network, no thread."""
         from lambdallm_extension import price_book
 
         price_book.find("", self.clock.epoch_ms())
+        if self.settings.store_url:  # none is no problem before a session is declared
+            self._open(self.store)
+        self._open(lambda: self.find(self.settings.model))
         self.recorder()
+        if self.settings.telemetry:
+            self.telemetry.log(startup.started(self.settings, store=self._store is not None))
+
+    def _open(self, opener: Callable[[], object]) -> None:
         try:
-            self.find(self.settings.model)
+            opener()
         except errors.SettingError as error:
             self.telemetry.log(error.detail)
 

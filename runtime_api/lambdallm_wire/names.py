@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-WIRE_VERSION = 1
-"""Version of the localhost API, exchanged in `begin`. Raised when a message changes meaning."""
+WIRE_VERSION = 2
+"""Version of the localhost API, exchanged in `begin`; neighbours understand each other.
+
+Raised when a message gets a field that its receiver acts upon. Such a field is optional: without
+it, or without its receiver knowing it, everything means what it meant one version before.
+"""
 
 ITEM_SCHEMA_VERSION = 1
 """Version written into every stored item. A reader refuses items that are newer than itself."""

@@ -178,6 +178,26 @@ def _checked(incoming: Incoming) -> Incoming:
     return incoming
 
 
+def unreadable_body(incoming: Incoming) -> _errors.InvalidRequestError | None:
+    """Return what is wrong with a body that calls itself JSON and is none; else None.
+
+    The handler has seen it as text, and may have known what to do with it.
+    """
+    text = incoming.raw_body
+    if incoming.shape != "http" or text is None or not isinstance(incoming.event["body"], str):
+        return None
+    if "json" not in _headers(incoming.event).get("content-type", "").lower():
+        return None
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        return _errors.InvalidRequestError(f"The body is not JSON ({error.msg}: {where}).")
+    except RecursionError:
+        return _errors.InvalidRequestError("The body is JSON that is nested too deeply.")
+    return _errors.InvalidRequestError("The body is JSON, but neither an object nor an array.")
+
+
 def is_id(text: str) -> bool:
     """Say whether a text may stand in a stored key: 1 to 256 printable ASCII, no `#`."""
     return (

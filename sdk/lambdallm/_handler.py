@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 TIMEOUT_STRATEGIES = ("fail-fast", "truncate", "checkpoint")
 
 
+_CONFUSED = (TypeError, ValueError, AttributeError, LookupError)
+"""What code raises that expected a body's fields and got a text."""
+
+
 class _Options:
     """What the decorator was given, checked."""
 
@@ -293,6 +297,8 @@ def _fail(
         _log.write("ERROR", error.detail, code=error.code, request_id=request_id)
     else:
         _log_unknown("The handler failed.", error, context)
+        if isinstance(error, _CONFUSED):
+            error = _events.unreadable_body(incoming) or error
     return _responses.from_error(error, incoming, request_id)
 
 

@@ -32,7 +32,7 @@ def loaded_by(code: str) -> set[str]:
     run = subprocess.run(
         [sys.executable, "-I", "-S", "-c", whole], capture_output=True, text=True, check=True
     )
-    return set(run.stdout.split())
+    return set(run.stdout.splitlines()[-1].split())  # the sidecar may have said something first
 
 
 def packages(modules: set[str]) -> set[str]:

@@ -17,6 +17,7 @@ from e2e.aws_environment import AwsEnvironment
 from fakes.ministack import serve_ministack
 from lambda_runtime_api.emulator import Environment, RuntimeNotFoundError
 from lambda_runtime_api.emulator.runtimes import prepare_runtime
+from lambdallm.testing.model_server import ModelServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -125,15 +126,19 @@ def both(runtimes: dict[str, Path], tmp_path: Path) -> tuple[Start, Start]:
 @pytest.fixture(scope="session")
 def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built layer, unpacked as AWS does it: what stands in this folder stands in `/opt`."""
-    built = tmp_path_factory.mktemp("layer")
+    return make_layer(tmp_path_factory.mktemp("layer"))
+
+
+def make_layer(folder: Path) -> Path:
+    """Build the layer into a folder and unpack it there."""
     subprocess.run(
-        [sys.executable, "layer/build_layer.py", "build", "--output", str(built)],
+        [sys.executable, "layer/build_layer.py", "build", "--output", str(folder)],
         cwd=REPOSITORY,
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    opt = tmp_path_factory.mktemp("opt")
-    (archive,) = built.glob("*.zip")
+    opt = folder / "opt"
+    (archive,) = folder.glob("*.zip")
     with zipfile.ZipFile(archive) as layer:
         for entry in layer.infolist():
             path = Path(layer.extract(entry, opt))
@@ -144,24 +149,79 @@ def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def dynamodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A DynamoDB-compatible server in a child process, with the table that lambdallm needs."""
+    with serve_ministack(tmp_path_factory.mktemp("ministack")) as url:
+        yield Service(url, make_table(url))
+
+
+def make_table(url: str) -> str:
+    """Make the table that lambdallm needs; return its name."""
     import boto3
 
-    with serve_ministack(tmp_path_factory.mktemp("ministack")) as url:
-        service = Service(url, "lambdallm")
-        client = boto3.client(
-            "dynamodb",
-            endpoint_url=service.url,
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
-        keys = [("pk", "HASH"), ("sk", "RANGE")]
-        client.create_table(
-            TableName=service.table,
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],
-            AttributeDefinitions=[
-                {"AttributeName": name, "AttributeType": "S"} for name, _ in keys
-            ],
-        )
-        yield service
+    client = boto3.client(
+        "dynamodb",
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    keys = [("pk", "HASH"), ("sk", "RANGE")]
+    client.create_table(
+        TableName="lambdallm",
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys],
+    )
+    return "lambdallm"
+
+
+@pytest.fixture
+def model_server() -> Iterator[ModelServer]:
+    """A model that says how often it was spoken to in this conversation."""
+
+    def answer(conversation: Any) -> str:
+        said = [message for message in conversation if message["role"] == "user"]
+        return f"You said {len(said)} things."
+
+    with ModelServer(answer) as server:
+        yield server
+
+
+@pytest.fixture
+def chat_variables(dynamodb: Service, model_server: ModelServer) -> dict[str, str]:
+    """What a function with the layer is told: a table, and a model."""
+    return {
+        "LAMBDALLM_STORE": f"dynamodb://{dynamodb.table}",
+        "LAMBDALLM_MODEL": "bedrock/anthropic.claude-3-haiku-20240307-v1:0",
+        "AWS_ENDPOINT_URL_DYNAMODB": dynamodb.url,
+        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": model_server.url,
+        "AWS_REGION": "us-east-1",
+    }
+
+
+@pytest.fixture
+def iam_table() -> Iterator[dict[str, str]]:
+    """A table behind real IAM policies, and the keys of a user who has none; as variables."""
+    import boto3
+    import requests
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    url = "http://{}:{}".format(*server.get_host_and_port())
+    try:
+        requests.post(f"{url}/moto-api/reset", timeout=10).raise_for_status()
+        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+        iam = boto3.client("iam", endpoint_url=url, region_name="us-east-1", **keys)
+        iam.create_user(UserName="nobody")
+        key = iam.create_access_key(UserName="nobody")["AccessKey"]
+        reset = f"{url}/moto-api/reset-auth"
+        requests.post(reset, data=b"0", timeout=10).raise_for_status()  # from now on, policies hold
+        yield {
+            "AWS_ENDPOINT_URL_DYNAMODB": url,
+            "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": "",
+        }
+        requests.post(reset, data=b"Infinity", timeout=10)
+    finally:
+        server.stop()

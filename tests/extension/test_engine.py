@@ -296,11 +296,22 @@ def test_what_was_not_stored_at_the_end_is_counted_and_said(
     assert "The table is throttled." in lines[1]
 
 
-@pytest.mark.parametrize(("version", "code"), [(0, ""), (2, ""), (3, "configuration")])
-def test_only_neighbouring_versions_shake_hands(ask: Ask, version: int, code: str) -> None:
-    _, reply = ask("/v1/begin", {**begin(), "wire_version": version})
+@pytest.mark.parametrize(
+    ("apart", "code"),
+    [(-2, "configuration"), (-1, ""), (0, ""), (1, ""), (2, "configuration")],
+)
+def test_only_neighbouring_versions_shake_hands(ask: Ask, apart: int, code: str) -> None:
+    _, reply = ask("/v1/begin", {**begin(), "wire_version": names.WIRE_VERSION + apart})
 
     assert reply.get("code", "") == code
+
+
+def test_versions_that_differ_are_said_once(ask: Ask, lines: list[str]) -> None:
+    for sdk_version in ("9.9.9", "9.9.8"):
+        ask("/v1/begin", {**begin(), "sdk_version": sdk_version})
+
+    assert [line for line in lines if "The SDK is" in line] == [lines[0]]
+    assert lines[0].startswith("lambdallm: The SDK is 9.9.9, the layer ")
 
 
 def test_environments_have_ids_of_their_own_made_at_the_first_use() -> None:
@@ -313,7 +324,8 @@ def test_environments_have_ids_of_their_own_made_at_the_first_use() -> None:
 
 def test_opening_needs_no_network_and_survives_wrong_settings(lines: list[str]) -> None:
     make_engine(lines, LAMBDALLM_STORE="dynamodb://table", LAMBDALLM_MODEL="bedrock/m").open()
-    assert lines == []
+    (line,) = lines
+    assert line.startswith("lambdallm: started ")
 
     make_engine(lines, LAMBDALLM_STORE="floppy:", LAMBDALLM_MODEL="acme/big").open()
     assert any("acme" in line for line in lines)

@@ -84,6 +84,27 @@ def test_the_next_wrapper_runs_with_everything_and_only_once(tmp_path: Path) -> 
     assert "127.0.0.1" in seen["bypassed"]
 
 
+@pytest.mark.parametrize("kind", ["missing", "folder", "not executable"])
+def test_a_next_wrapper_that_cannot_run_is_named_and_left_out(tmp_path: Path, kind: str) -> None:
+    following = tmp_path / "next"
+    if kind == "folder":
+        following.mkdir()
+    if kind == "not executable":
+        following.write_text('exec "$@"\n')
+
+    done = subprocess.run(
+        [str(WRAPPER), "/bin/echo", "the function"],
+        env={"PATH": "/usr/bin:/bin", "LAMBDALLM_NEXT_WRAPPER": str(following)},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+
+    warning, answer = done.stdout.splitlines()
+    assert answer == "the function"
+    assert warning.startswith(f"lambdallm: {following} (LAMBDALLM_NEXT_WRAPPER) cannot be")
+
+
 def test_a_wrapper_that_names_itself_does_not_run_forever() -> None:
     assert run("once", LAMBDALLM_NEXT_WRAPPER=str(WRAPPER))["arguments"] == ["once"]
 

@@ -10,6 +10,7 @@ import sample_events as samples
 from lambdallm import Model, ModelConfig, Session, handler
 from lambdallm.testing import MockLambdaContext, MockProvider
 from lambdallm_extension import VERSION
+from lambdallm_wire import names
 
 body_of = samples.body_of
 
@@ -286,7 +287,7 @@ def test_the_first_invocation_of_a_process_says_so(
         decorated(samples.http_api(), MockLambdaContext())
 
     assert [message["cold_start"] for message in begun] == [True, False]
-    assert begun[0]["wire_version"] == 1
+    assert begun[0]["wire_version"] == names.WIRE_VERSION
     assert begun[0]["sdk_version"] == VERSION == lambdallm.__version__
 
 

@@ -31,6 +31,12 @@ def test_the_package_loads_nothing_but_itself() -> None:
     assert loaded_by("import lambdallm") == {"lambdallm"}
 
 
+def test_doing_what_the_wrapper_does_loads_nothing_else() -> None:
+    loaded = loaded_by("import os; before = set(sys.modules); import lambdallm.auto")
+
+    assert loaded == {"lambdallm", "lambdallm.auto"}
+
+
 def test_a_handler_loads_few_standard_modules_and_no_other_package() -> None:
     loaded = loaded_by("from lambdallm import handler, Session")
 

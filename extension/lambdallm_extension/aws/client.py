@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 __all__ = ["AnswerLostError", "AwsClient", "AwsReply", "NotSentError"]
 
+KEPT_SILENCE_SECONDS = 1.0
+"""After which a kept connection counts as dead, where asking again does no harm.
+
+A NAT gateway forgets connections without a word; what is sent on them vanishes.
+"""
+
 OPEN_AHEAD_MS = 5_000
 """How long a connection that nobody waits for yet may take to open."""
 
@@ -119,8 +125,8 @@ class AwsClient:
             deadline_ms: Wall clock, epoch milliseconds; bounds all steps together.
             connect_timeout_seconds: For each step until the request leaves.
             read_timeout_seconds: For each wait for more bytes of the reply.
-            idempotent: Sending twice does no harm. A kept connection that was closed without a
-                byte of an answer is then replaced once by a fresh one.
+            idempotent: Sending twice does no harm. A kept connection that was closed, or silent
+                for a second, without a byte of an answer is then replaced once by a fresh one.
 
         Raises:
             DeadlineError: The deadline has passed; nothing was sent.
@@ -131,17 +137,27 @@ class AwsClient:
         patience = Patience(self._clock, deadline_ms, connect_timeout_seconds, read_timeout_seconds)
         request = self._encode(path, headers, body)
         kept = self._pool.take(patience)
-        if kept is not None:
-            try:
-                return self._exchange(kept, request, patience)
-            except NotSentError:
-                pass  # Nothing was processed: a fresh connection may carry it.
-            except AnswerLostError as error:
-                if not (idempotent and error.silent):
-                    raise
-            self._pool.drop_idle()  # What killed this one has killed those that are older.
+        if kept is None:
+            return self._exchange(self._open(patience), request, patience)
+        brief = min(read_timeout_seconds, KEPT_SILENCE_SECONDS)
+        hope = patience._replace(read_seconds=brief) if idempotent else patience
+        lost: AnswerLostError | None = None
+        try:
+            return self._exchange(kept, request, hope)
+        except NotSentError:
+            pass  # Nothing was processed: a fresh connection may carry it.
+        except AnswerLostError as error:
+            if not (idempotent and error.silent):
+                raise
+            lost = error
+        self._pool.drop_idle()  # What killed this one has killed those that are older.
+        try:
             self._pool.claim(patience)
-        return self._exchange(self._open(patience), request, patience)
+            return self._exchange(self._open(patience), request, patience)
+        except (NotSentError, DeadlineError):
+            if lost is None:
+                raise
+            raise lost from None  # The first sending may have been processed all the same.
 
     def reopen(self) -> None:
         """Drop idle connections that a freeze may have killed, and open one if none is left.
@@ -183,10 +199,23 @@ class AwsClient:
         try:
             environ = self._settings.environ
             connection = open_connection(self.url, pick_proxy(self.url, environ), environ, patience)
+        except NotSentError as error:
+            message = f"{error}. {self._ways_there()}"
+            raise NotSentError(message) from error
+        else:
             return connection
         finally:
             if connection is None:
                 self._pool.drop(None)
+
+    def _ways_there(self) -> str:
+        """Say what makes the service reachable from a VPC, where functions lack a way mostly."""
+        kind = "a gateway" if self._service == "dynamodb" else "an interface"
+        variable = f"AWS_ENDPOINT_URL_{self._service.upper().replace('-', '_')}"
+        return (
+            f"A function in a VPC reaches {self._service} through {kind} endpoint or a NAT "
+            f"gateway; {variable} names another address."
+        )
 
     def _exchange(self, connection: Connection, request: bytes, patience: Patience) -> AwsReply:
         whole = False

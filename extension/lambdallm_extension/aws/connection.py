@@ -112,7 +112,7 @@ class Connection:
             head, body = http1.receive(self._reader, receive)
         except TimeoutError as error:
             message = f"{self._name} did not answer in time; the request was sent."
-            raise AnswerLostError(message) from error
+            raise AnswerLostError(message, silent=not self._received) from error
         except (OSError, http1.ProtocolError) as error:
             message = f"{self._name} broke off before its answer was whole: {error}"
             raise AnswerLostError(message, silent=not self._received) from error

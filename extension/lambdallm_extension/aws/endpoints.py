@@ -17,14 +17,15 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PORT_MAX = 65_535
 
 _PARTITIONS = (
-    # A region's first letters, the domain, and the dual stack's domain where there is one.
-    ("cn-", "amazonaws.com.cn", "api.amazonwebservices.com.cn"),
-    ("us-iso-", "c2s.ic.gov", "api.aws.ic.gov"),
-    ("us-isob-", "sc2s.sgov.gov", "api.aws.scloud"),
-    ("eu-isoe-", "cloud.adc-e.uk", "cloud.adc-e.uk"),
-    ("us-isof-", "csp.hci.ic.gov", "csp.hci.ic.gov"),
-    ("eusc-", "amazonaws.eu", "api.amazonwebservices.eu"),
-    ("", "amazonaws.com", "api.aws"),
+    # A region's first letters, its partition in ARNs, the domain, and that of the dual stack.
+    ("cn-", "aws-cn", "amazonaws.com.cn", "api.amazonwebservices.com.cn"),
+    ("us-gov-", "aws-us-gov", "amazonaws.com", "api.aws"),
+    ("us-iso-", "aws-iso", "c2s.ic.gov", "api.aws.ic.gov"),
+    ("us-isob-", "aws-iso-b", "sc2s.sgov.gov", "api.aws.scloud"),
+    ("eu-isoe-", "aws-iso-e", "cloud.adc-e.uk", "cloud.adc-e.uk"),
+    ("us-isof-", "aws-iso-f", "csp.hci.ic.gov", "csp.hci.ic.gov"),
+    ("eusc-", "aws-eusc", "amazonaws.eu", "api.amazonwebservices.eu"),
+    ("", "aws", "amazonaws.com", "api.aws"),
 )
 
 _FIPS_ALREADY = ("dynamodb.us-gov-west-1", "dynamodb.us-gov-east-1")
@@ -92,14 +93,17 @@ def resolve(service: str, settings: Settings) -> Url:
     for key, setting in ((service, _variable(service)), ("", "AWS_ENDPOINT_URL")):
         if settings.endpoints.get(key):
             return parse_url(settings.endpoints[key], setting)
-    domain, dual_stack_domain = next(
-        (domain, dual) for beginning, domain, dual in _PARTITIONS if region.startswith(beginning)
-    )
+    _, domain, dual_stack_domain = _partition(region)
     dual_stack = _flag(settings, "AWS_USE_DUALSTACK_ENDPOINT")
     host = f"{service}.{region}"
     if _flag(settings, "AWS_USE_FIPS_ENDPOINT") and (dual_stack or host not in _FIPS_ALREADY):
         host = f"{service}-fips.{region}"
     return Url("https", f"{host}.{dual_stack_domain if dual_stack else domain}", 443)
+
+
+def arn_partition(region: str) -> str:
+    """Return what ARNs of a region begin with after `arn:`, such as `aws-us-gov`."""
+    return _partition(region)[0]
 
 
 def require_region(settings: Settings) -> str:
@@ -115,6 +119,14 @@ def require_region(settings: Settings) -> str:
         message = f"AWS_REGION={settings.region!r} is not a region such as us-east-1."
         raise SettingError(message)
     return settings.region
+
+
+def _partition(region: str) -> tuple[str, str, str]:
+    return next(
+        (name, domain, dual_stack_domain)
+        for beginning, name, domain, dual_stack_domain in _PARTITIONS
+        if region.startswith(beginning)
+    )
 
 
 def _split_address(address: str) -> tuple[str, str]:

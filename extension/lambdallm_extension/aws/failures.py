@@ -20,8 +20,8 @@ class AnswerLostError(ExtensionError):
     """The request left whole and no whole answer came: it may have been processed.
 
     Attributes:
-        silent: The peer closed without one byte of an answer, as it does with a connection that
-            it gave up while it was idle.
+        silent: The peer closed, or said nothing, without one byte of an answer, as with a
+            connection that it gave up, or a network forgot, while it was idle.
     """
 
     retryable = True

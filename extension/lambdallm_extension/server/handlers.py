@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lambdallm_extension import VERSION, errors
+from lambdallm_extension import VERSION, errors, startup
 from lambdallm_wire import codec, errors as wire_errors, names, routes
 
 if TYPE_CHECKING:
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from lambdallm_wire.codec import Message
 
 SESSION_ID_MAX = 256
+TURN_MAX_BYTES = 380_000
+"""Of a turn's content as JSON; an item of DynamoDB holds 409,600 with keys and metadata.
+
+Source: DynamoDB developer guide, "Service, account, and table quotas", 2026-10.
+"""
+
 IDENTITY_MAX = 512
 """A DynamoDB sort key holds 1,024 bytes."""
 
@@ -35,6 +41,7 @@ class Handlers:
         self._chat = chat
         self._telemetry = telemetry
         self._environment_id = environment_id
+        self._versions_compared = False
         self._routes: dict[tuple[str, str], Callable[[Message, int], Any]] = {
             _address(routes.BEGIN): self._begin,
             _address(routes.END): self._end,
@@ -81,6 +88,7 @@ class Handlers:
         rule = message.get("session")
         if rule is not None:
             _check_rule(rule)
+        self._compare_versions(message)
         self._invocations.begin(message, connection)  # type: ignore[arg-type]  # checked above
         return self._version()
 
@@ -103,6 +111,7 @@ class Handlers:
             if "content" not in turn:
                 reason = "A turn needs a content."
                 raise errors.InvalidRequestError(reason)
+            _check_size(turn["content"])
         self._invocations.session(message["work_id"]).append(
             turns, metadata=message.get("metadata"), clear=message.get("clear", False)
         )
@@ -119,6 +128,14 @@ class Handlers:
         deadline_ms = min(work.deadline_ms, message.get("deadline_epoch_ms", work.deadline_ms))
         with work.calling():
             return self._chat().ask(message, work.totals, deadline_ms=deadline_ms)  # type: ignore[arg-type]
+
+    def _compare_versions(self, message: Message) -> None:
+        """Say once that SDK and layer are of different versions."""
+        if not self._versions_compared:
+            self._versions_compared = True
+            difference = startup.versions_differ(str(message.get("sdk_version") or ""))
+            if difference:
+                self._telemetry.log(difference)
 
     def _version(self) -> Message:
         return {
@@ -142,6 +159,20 @@ def _require(message: Message, **kinds: type) -> None:
         if not isinstance(value, kind) or value == "":
             reason = f"The field {field!r} must be a {kind.__name__} that is not empty."
             raise errors.InvalidRequestError(reason)
+
+
+def _check_size(content: Any) -> None:
+    """Refuse what no store could keep, before a model is asked about it, and paid."""
+    if isinstance(content, str) and len(content) * 6 < TURN_MAX_BYTES:
+        return  # as JSON a character has six bytes at most
+    size = len(codec.encode({"content": content}))
+    if size > TURN_MAX_BYTES:
+        reason = (
+            f"A message of {size:,} bytes cannot be kept in a session, which takes "
+            f"{TURN_MAX_BYTES:,} at most: leave it where it is (S3, for example), and say in the "
+            "message what it is about, or cut it."
+        )
+        raise errors.InvalidRequestError(reason)
 
 
 def _check_wire(version: int) -> None:

@@ -17,6 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lambdallm_extension.aws.client import AwsClient
+from lambdallm_extension.aws.endpoints import arn_partition
 from lambdallm_extension.aws.failures import AnswerLostError, NotSentError
 from lambdallm_extension.errors import (
     ConditionFailedError,
@@ -28,7 +29,7 @@ from lambdallm_extension.errors import (
 )
 from lambdallm_extension.settings import SystemRandom
 from lambdallm_extension.stores import attribute_values, dynamodb_requests as requests, rules
-from lambdallm_extension.stores.dynamodb_refusals import Outcome, Refusal, read_refusal
+from lambdallm_extension.stores.dynamodb_refusals import FORBIDDEN, Outcome, Refusal, read_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,8 +50,34 @@ READ_TIMEOUT_SECONDS = 5.0
 """DynamoDB answers in milliseconds; 1 MB of a query, or a transaction of 100, in well under one
 second. A peer that is silent for longer is gone."""
 
+TELLING_MS = 50
+"""Kept free before the deadline, so that who waits until then hears why DynamoDB did not answer."""
+
 _OK = 200
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
+
+_THROTTLED = (
+    "The table is throttled: ask again a little later; lasting, give it on-demand capacity "
+    "(--billing-mode PAY_PER_REQUEST) or more units."
+)
+
+_PATIENCE = dict.fromkeys(
+    (
+        "ProvisionedThroughputExceededException",
+        "ProvisionedThroughputExceeded",
+        "RequestLimitExceeded",
+        "ThrottledException",
+        "ThrottlingError",
+        "ThrottlingException",
+    ),
+    _THROTTLED,
+)
+
+_NOT_ACCEPTED = (
+    "IncompleteSignatureException",
+    "InvalidSignatureException",
+    "MissingAuthenticationTokenException",
+)
 
 _PERMISSIONS = {
     "TransactWriteItems": "dynamodb:PutItem, dynamodb:UpdateItem and dynamodb:ConditionCheckItem"
@@ -178,7 +205,7 @@ class DynamoDBStore:
 
     def _ask(self, call: _Call, deadline_ms: int) -> dict[str, Any]:
         """Send it, and read the answer that matters."""
-        body = self._send(call, deadline_ms)
+        body = self._send(call, deadline_ms - TELLING_MS)
         try:
             answer = json.loads(body)
         except ValueError:
@@ -260,7 +287,7 @@ class DynamoDBStore:
         if refusal.outcome is Outcome.CONDITION:
             return _condition_failed(call, refusal)
         if refusal.outcome in (Outcome.AGAIN, Outcome.LOST):
-            return StoreUnavailableError(said)
+            return StoreUnavailableError(f"{said} {_PATIENCE.get(refusal.kind, '')}".rstrip())
         return self._refused(call, refusal, said)
 
     def _refused(self, call: _Call, refusal: Refusal, said: str) -> StoreRefusedError:
@@ -275,11 +302,18 @@ class DynamoDBStore:
                 "--key-schema AttributeName=pk,KeyType=HASH AttributeName=sk,KeyType=RANGE "
                 "(and TTL on the attribute expires_at)."
             )
-        if refusal.kind in ("AccessDeniedException", "AccessDenied"):
+        if refusal.kind in ("AccessDeniedException", "AccessDenied", FORBIDDEN):
             permission = _PERMISSIONS.get(call.operation, f"dynamodb:{call.operation}")
             return StoreRefusedError(
                 f"Not allowed. Give the function's role {permission} on "
-                f"arn:aws:dynamodb:{region}:*:table/{table}. {said}"
+                f"arn:{arn_partition(region)}:dynamodb:{region}:*:table/{table} "
+                f"(`lambdallm doctor` lists what else is missing). {said}"
+            )
+        if refusal.outcome is Outcome.EXPIRED or refusal.kind in _NOT_ACCEPTED:
+            return StoreRefusedError(
+                f"The credentials are not accepted: in Lambda a new execution environment gets "
+                f"new ones (deploy, or change a variable); elsewhere sign in again, and check the "
+                f"clock. {said}"
             )
         if "item size" in refusal.message.lower() and call.actions:
             return StoreRefusedError(f"{rules.too_large(rules.key_of(call.actions[0]))} {said}")

@@ -66,6 +66,12 @@ _EXPIRED = frozenset(("ExpiredTokenException", "ExpiredToken", "UnrecognizedClie
 
 _SERVER_ERROR = 500
 
+FORBIDDEN = "HTTP status 403"
+"""Kind of a 403 that does not say why: an endpoint's policy, a proxy, a firewall."""
+
+EXCERPT_MAX_BYTES = 300
+"""Of a page that is none of DynamoDB's: enough to see whose it is."""
+
 
 def read_refusal(reply: AwsReply) -> Refusal:
     """Understand an error.
@@ -76,7 +82,7 @@ def read_refusal(reply: AwsReply) -> Refusal:
     body = _parse(reply.body)
     kind = str(body.get("__type") or reply.header("x-amzn-errortype") or "")
     kind = kind.partition(":")[0].rpartition("#")[2] or f"HTTP status {reply.status}"
-    message = str(body.get("message") or body.get("Message") or "")
+    message = str(body.get("message") or body.get("Message") or "") or _excerpt(reply.body, body)
     if kind == "TransactionCanceledException":
         return _read_cancellation(kind, message, body.get("CancellationReasons") or [])
     if kind == "ConditionalCheckFailedException":
@@ -106,6 +112,13 @@ def _read_cancellation(kind: str, message: str, reasons: list[dict[str, Any]]) -
         return Refusal(Outcome.AGAIN, ", ".join(sorted({*codes} - {"None"})), message)
     details = [str(reason["Message"]) for reason in reasons if reason.get("Message")]
     return Refusal(Outcome.NEVER, kind, " ".join(details) or message)
+
+
+def _excerpt(raw: bytes, body: dict[str, Any]) -> str:
+    """Return the beginning of what is not DynamoDB's: a proxy's or a firewall's page."""
+    if body:
+        return ""
+    return " ".join(raw[:EXCERPT_MAX_BYTES].decode("utf-8", "replace").split())
 
 
 def _parse(body: bytes) -> dict[str, Any]:

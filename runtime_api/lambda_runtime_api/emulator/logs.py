@@ -121,9 +121,14 @@ class LogPump:
                 return
 
     def _add(self, pipe: _Pipe, data: bytes) -> None:
-        *whole, pipe.rest = (pipe.rest + data).split(b"\n")
-        if not data and pipe.rest:
-            whole.append(pipe.rest)
+        first, *others = data.split(b"\n")
+        pipe.rest.append(first)  # joined at the line's end: it may be 100 MB long
+        whole = []
+        for beginning in others:
+            whole.append(b"".join(pipe.rest))
+            pipe.rest = [beginning]
+        if not data and any(pipe.rest):
+            whole.append(b"".join(pipe.rest))
         with self._lock:
             for line in whole:
                 text = line.rstrip(b"\r").decode("utf-8", "replace")
@@ -139,4 +144,4 @@ class _Pipe:
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.rest = b""
+        self.rest: list[bytes] = []

@@ -85,9 +85,14 @@ class Peer:
         finally:
             connected.close()
 
-    def stop(self) -> None:
+    def refuse(self) -> None:
+        """Listen no more; connections that are open go on."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+
+    def stop(self) -> None:
+        with contextlib.suppress(OSError):  # It refuses already.
+            self.refuse()
         for connected in self._lines:
             with contextlib.suppress(OSError):  # It is closed already.
                 connected.shutdown(socket.SHUT_RDWR)

@@ -128,47 +128,6 @@ def test_after_a_freeze_an_idle_connection_is_judged_by_the_wall_clock(
     assert peer.connections == 2
 
 
-def close_second_request_unanswered(line):
-    """Answer the first request; read the second one of connection 1 and close without a byte."""
-    line.read()
-    line.reply()
-    line.read()
-    if line.number > 1:
-        line.reply()
-
-
-def test_a_stale_connection_is_replaced_once_where_sending_twice_does_no_harm(serve, connect):
-    peer = serve(close_second_request_unanswered)
-    client = connect(peer.port)
-    client.post("/", HEADERS, b"1", deadline_ms=soon())
-
-    reply = client.post("/", HEADERS, b"2", deadline_ms=soon(), idempotent=True)
-
-    assert reply.status == 200
-    assert [body for _, body in peer.requests] == [b"1", b"2", b"2"]
-
-
-def test_a_stale_connection_is_not_replaced_where_sending_twice_might_do_harm(serve, connect):
-    peer = serve(close_second_request_unanswered)
-    client = connect(peer.port)
-    client.post("/", HEADERS, b"1", deadline_ms=soon())
-
-    with pytest.raises(AnswerLostError):
-        client.post("/", HEADERS, b"2", deadline_ms=soon())
-
-    assert [body for _, body in peer.requests] == [b"1", b"2"]
-
-
-def test_a_fresh_connection_that_is_closed_unanswered_is_not_retried(serve, connect):
-    peer = serve(lambda line: line.read())
-
-    with pytest.raises(AnswerLostError) as caught:
-        connect(peer.port).post("/", HEADERS, b"", deadline_ms=soon(), idempotent=True)
-
-    assert caught.value.silent
-    assert len(peer.requests) == 1
-
-
 def test_an_answer_that_is_cut_is_lost_even_where_sending_twice_does_no_harm(serve, connect):
     def behave(line):
         line.read()

@@ -7,7 +7,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 
-from lambdallm_extension.aws.endpoints import parse_url, resolve
+from lambdallm_extension.aws.endpoints import arn_partition, parse_url, resolve
 from lambdallm_extension.aws.proxies import pick_proxy
 from lambdallm_extension.errors import SettingError
 from lambdallm_extension.settings import Settings
@@ -55,6 +55,11 @@ def botocore_host(session, service, region, fips, dual_stack):
     else:
         client.invoke_model(modelId="m", body=b"{}")
     return urls[0].split("/")[2]
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_arns_begin_with_the_regions_partition(session, region):
+    assert arn_partition(region) == session.get_partition_for_region(region)
 
 
 @pytest.mark.parametrize("service", ["dynamodb", "bedrock-runtime"])

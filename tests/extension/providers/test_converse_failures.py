@@ -117,6 +117,18 @@ def test_a_missing_permission_comes_with_the_statement_that_grants_it(fail):
     }
 
 
+def test_the_statement_names_the_partition_of_the_region_that_was_asked(bedrock, deadline_ms):
+    provider = bedrock(
+        Failure(403, "AccessDeniedException", NOT_AUTHORIZED), AWS_REGION="us-gov-west-1"
+    )
+
+    with pytest.raises(ProviderError) as caught:
+        provider.chat("us-gov.amazon.nova-pro-v1:0", ASK, deadline_ms=deadline_ms)
+
+    assert "arn:aws-us-gov:bedrock:*:*:inference-profile/us-gov.amazon" in caught.value.detail
+    assert "in us-gov-west-1" in caught.value.detail
+
+
 def test_the_models_own_status_decides_about_its_error(fail):
     body = json.dumps({"message": "Broken", "originalStatusCode": 503}).encode()
 

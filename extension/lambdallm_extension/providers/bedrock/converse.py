@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     class RegionalClient(Protocol):
         """What of `aws.client.AwsClient` is used here."""
 
+        @property
+        def region(self) -> str:
+            """The region that is asked."""
+            ...
+
         def post(
             self,
             path: str,
@@ -128,15 +133,17 @@ class BedrockConverse:
         except AnswerLostError as error:
             detail = (
                 f"Bedrock's answer for {model_id} was lost: {error.detail} It may be billed, so "
-                "it is not asked for again."
+                "it is not asked for again. If it takes too long: give the function a longer "
+                "timeout, ask for fewer tokens (max_tokens), or ask a faster model."
             )
             raise ProviderError(detail, kind="AnswerLost") from error
 
     def _refusal(self, model_id: str, region: str, answer: AwsReply) -> ProviderError:
         """Make the error of a reply, and forget credentials that it refused as expired."""
-        error = failures.decode(model_id, region, answer.status, answer.headers, answer.body)
+        client = self._client(region)
+        error = failures.decode(model_id, client.region, answer.status, answer.headers, answer.body)
         if error.kind in failures.EXPIRED_KINDS:
-            self._client(region).renew_credentials()
+            client.renew_credentials()
         return error
 
     def _client(self, region: str) -> RegionalClient:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from lambdallm_extension.aws.endpoints import arn_partition
 from lambdallm_extension.errors import ProviderError
 from lambdallm_extension.providers.bedrock.models import GEOGRAPHIES, family
 
@@ -56,7 +57,7 @@ def decode(model_id: str, region: str, status: int, headers: Headers, body: byte
     said = message[:MESSAGE_MAX_CHARACTERS] or "no reason given"
     where = f" in {region}" if region else ""
     named = f" ({kind}, HTTP {status})" if kind else f" (HTTP {status})"
-    advice = _advice(model_id, kind, status, message)
+    advice = _advice(model_id, region, kind, status, message)
     return ProviderError(
         f"Bedrock refused {model_id}{where}: {said}{named}. {advice}".rstrip(),
         status=status,
@@ -100,14 +101,14 @@ def _retry_after_seconds(headers: Headers) -> float | None:
     return None
 
 
-def _advice(model_id: str, kind: str, status: int, message: str) -> str:
+def _advice(model_id: str, region: str, kind: str, status: int, message: str) -> str:
     if kind in _CREDENTIAL_KINDS:
         return (
             "The credentials are not accepted: check the function's role, or locally the AWS_* "
             "variables and the clock."
         )
     if kind == "AccessDeniedException" or status == _FORBIDDEN:
-        return _access_advice(model_id, message)
+        return _access_advice(model_id, region, message)
     if kind == "ValidationException":
         return _validation_advice(model_id, message)
     if kind == "ThrottlingException":
@@ -155,27 +156,28 @@ def _validation_advice(model_id: str, message: str) -> str:
     return ""
 
 
-def _access_advice(model_id: str, message: str) -> str:
+def _access_advice(model_id: str, region: str, message: str) -> str:
     if "authorized to perform" in message:
         statement = {
             "Effect": "Allow",
             "Action": "bedrock:InvokeModel",
-            "Resource": _resources(model_id),
+            "Resource": _resources(model_id, region),
         }
         return f"The function's role needs this statement: {json.dumps(statement)}"
     return (
         "Enable access to this model in the Bedrock console (Model access), or let the role "
         "subscribe to it (aws-marketplace:Subscribe), and allow bedrock:InvokeModel on "
-        f"{' and '.join(_resources(model_id))}."
+        f"{' and '.join(_resources(model_id, region))}."
     )
 
 
-def _resources(model_id: str) -> list[str]:
+def _resources(model_id: str, region: str) -> list[str]:
     """Return what a policy must name; a profile needs its model in every region it may go to."""
     if model_id.startswith("arn:"):
         return [model_id]
     name = family(model_id)
-    models = f"arn:aws:bedrock:*::foundation-model/{name}"
+    bedrock = f"arn:{arn_partition(region)}:bedrock"
+    models = f"{bedrock}:*::foundation-model/{name}"
     if model_id.partition(".")[0] in GEOGRAPHIES:
-        return [f"arn:aws:bedrock:*:*:inference-profile/{model_id}", models]
+        return [f"{bedrock}:*:*:inference-profile/{model_id}", models]
     return [models]

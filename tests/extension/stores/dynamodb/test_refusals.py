@@ -124,6 +124,20 @@ def test_a_missing_permission_names_the_action_and_the_table(store, proxy, key, 
     assert "not authorized" in caught.value.detail
 
 
+@pytest.mark.parametrize(
+    ("region", "partition"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")]
+)
+def test_a_missing_permission_names_the_partition(
+    connect, proxy, key, deadline_ms, region, partition
+):
+    proxy.plan = [refusal("AccessDeniedException", "User: x is not authorized")]
+
+    with pytest.raises(StoreRefusedError) as caught:
+        connect(proxy.url, AWS_REGION=region).get(key, deadline_ms=deadline_ms)
+
+    assert f"arn:{partition}:dynamodb:{region}:*:table/{TABLE}" in caught.value.detail
+
+
 def test_an_item_that_grew_too_large_says_the_limit(store, proxy, key, deadline_ms):
     proxy.plan = [
         refusal("ValidationException", "Item size to update has exceeded the maximum allowed size")
