@@ -66,6 +66,40 @@ def invoke(
     sys.exit(invocation.exit_code(outcome.value))
 
 
+@lambdallm.command(
+    epilog="Examples: lambdallm doctor; "
+    "lambdallm doctor --function chat --region eu-central-1 --json"
+)
+@click.option("--function", metavar="NAME", help="Examine a deployed function (name or ARN).")
+@click.option("--region", help="Where; by default what this machine is set to.")
+@click.option("--call", is_flag=True, help="Really ask the model, for one token.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as one line.")
+def doctor(function: str | None, region: str | None, call: bool, as_json: bool) -> None:
+    """Find out what is wrong with a function, or with this machine, and what to do about it.
+
+    Looks at region, credentials, clock, the store, permissions and the model; with --function
+    also at runtime, layer, memory and timeout, and at what the function's role may do. Writes
+    nothing. Missing permissions come as a policy to paste.
+
+    Exits with 0 when nothing is wrong (warnings included), with 1 when something is, with 3 when
+    somebody did not answer.
+    """
+    try:
+        from lambdallm_cli import doctor as doctors
+        from lambdallm_cli.doctor import report
+    except ModuleNotFoundError as error:
+        if error.name not in ("boto3", "botocore"):
+            raise
+        message = f"The doctor needs {error.name}: pip install 'lambdallm[cli]'"
+        raise click.UsageError(message) from error
+    target, findings = doctors.examine(function, region, call=call)
+    if as_json:
+        click.echo(report.to_json(target.subject, target.region, findings))
+    else:
+        report.show(target.subject, target.region, findings)
+    sys.exit(report.exit_code(findings))
+
+
 def _readable(value: Any) -> str:
     """Return a response for people: its status, and its body laid out."""
     if not isinstance(value, dict) or "statusCode" not in value:

@@ -124,6 +124,25 @@ def test_a_missing_permission_names_the_action_and_the_table(store, proxy, key, 
     assert "not authorized" in caught.value.detail
 
 
+def test_a_page_that_is_none_of_dynamodbs_is_a_missing_permission(connect, serve_bytes, key):
+    page = b"<html>Blocked by policy 7</html>"
+    reply = b"HTTP/1.1 403 Forbidden\r\ncontent-length: %d\r\n\r\n%b" % (len(page), page)
+
+    with pytest.raises(StoreRefusedError) as caught:
+        connect(serve_bytes(reply)).get(key, deadline_ms=2**50)
+
+    assert "dynamodb:GetItem" in caught.value.detail
+    assert "Blocked by policy 7" in caught.value.detail
+
+
+@pytest.mark.parametrize("kind", ["ExpiredTokenException", "InvalidSignatureException"])
+def test_credentials_that_are_not_accepted_say_where_new_ones_come_from(store, proxy, key, kind):
+    proxy.plan = [refusal(kind, "no"), refusal(kind, "no")]
+
+    with pytest.raises(StoreRefusedError, match="credentials are not accepted"):
+        store.get(key, deadline_ms=2**50)
+
+
 @pytest.mark.parametrize(
     ("region", "partition"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")]
 )
