@@ -11,6 +11,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
 Headers = list[tuple[str, str]]
 
@@ -29,6 +30,13 @@ _VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")
 _STATUSES = range(100, 1_000)
 _LENGTH_MAX_DIGITS = 18
 _CHUNK_SIZE_MAX_DIGITS = 15
+
+
+_KNOWN_MAX = 256
+_KNOWN_LENGTH_MAX = 200
+_parsed: dict[bytes, tuple[str, str]] = {}
+_encoded: dict[tuple[str, str], str] = {}
+"""Headers that have been checked before: nearly all of one peer's come with its every message."""
 
 
 class ProtocolError(ValueError):
@@ -156,16 +164,24 @@ def parse_headers(lines: list[bytes]) -> Headers:
     """Read the headers below a first line."""
     headers: Headers = []
     for line in lines[1:]:
-        name, colon, value = line.partition(b":")
-        if not colon or not name or name.translate(None, _TOKEN):
-            message = f"Not a header: {line[:80]!r}"
-            raise ProtocolError(message)
-        value = value.strip(b" \t")
-        if _has_controls(value):
-            message = f"Control characters in header {name.decode()!r}."
-            raise ProtocolError(message)
-        headers.append((name.decode("ascii").lower(), value.decode("latin-1")))
+        header = _parsed.get(line)
+        if header is None:
+            header = _parse_header(line)
+            _remember(_parsed, line, header, len(line))
+        headers.append(header)
     return headers
+
+
+def _parse_header(line: bytes) -> tuple[str, str]:
+    name, colon, value = line.partition(b":")
+    if not colon or not name or name.translate(None, _TOKEN):
+        message = f"Not a header: {line[:80]!r}"
+        raise ProtocolError(message)
+    value = value.strip(b" \t")
+    if _has_controls(value):
+        message = f"Control characters in header {name.decode()!r}."
+        raise ProtocolError(message)
+    return name.decode("ascii").lower(), value.decode("latin-1")
 
 
 def parse_chunk_size(line: bytes) -> int:
@@ -202,17 +218,15 @@ def encode_head(
 ) -> bytes:
     """Make the bytes of a head, with the body that belongs to it."""
     lines = [first_line]
-    for name, value in headers:
-        if not name or name.encode("latin-1", "replace").translate(None, _TOKEN):
-            message = f"Not a header's name: {name!r}"
+    for header in headers:
+        line = _encoded.get(header)
+        if line is None:
+            line = _encode_header(*header)
+            _remember(_encoded, header, line, len(line))
+        if body is not None and header[0].lower() in _FRAMING_HEADERS:
+            message = f"The body brings its own length; header {header[0]!r} would contradict it."
             raise ProtocolError(message)
-        if _has_controls(value.encode("latin-1", "replace")):
-            message = f"The value of header {name!r} has control characters in it."
-            raise ProtocolError(message)
-        if body is not None and name.lower() in _FRAMING_HEADERS:
-            message = f"The body brings its own length; header {name!r} would contradict it."
-            raise ProtocolError(message)
-        lines.append(f"{name}: {value}\r\n")
+        lines.append(line)
     if body is not None:
         lines.append(f"content-length: {len(body)}\r\n")
     lines.append("\r\n")
@@ -221,6 +235,23 @@ def encode_head(
     except UnicodeEncodeError:
         raise ProtocolError("A head has characters outside Latin-1.") from None
     return head + body if body else head
+
+
+def _encode_header(name: str, value: str) -> str:
+    if not name or name.encode("latin-1", "replace").translate(None, _TOKEN):
+        message = f"Not a header's name: {name!r}"
+        raise ProtocolError(message)
+    if _has_controls(value.encode("latin-1", "replace")):
+        message = f"The value of header {name!r} has control characters in it."
+        raise ProtocolError(message)
+    return f"{name}: {value}\r\n"
+
+
+def _remember(known: dict[Any, Any], key: object, value: object, length: int) -> None:
+    if length <= _KNOWN_LENGTH_MAX:
+        if len(known) >= _KNOWN_MAX:
+            known.clear()
+        known[key] = value
 
 
 def _body_length(headers: Headers, version: bytes) -> int | None:

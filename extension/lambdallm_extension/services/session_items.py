@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from lambdallm_extension import errors
 from lambdallm_extension.domain import keys
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from lambdallm_extension.ports import Action, Value
     from lambdallm_wire.sessions import Turn
+
+
+_decode = json.JSONDecoder().raw_decode
 
 
 class Exchange(NamedTuple):
@@ -88,14 +91,15 @@ def read_turn(item: Item) -> StoredTurn:
     """Read a turn."""
     check_schema(item)
     exchange, place = keys.parse_turn_sk(item.key.sk)
-    attributes = item.attributes
+    attributes: Any = item.attributes  # as `turn_puts` wrote them
+    metadata = attributes.get("metadata", "{}")
     turn: Turn = {
-        "role": cast("str", attributes["role"]),
-        "content": json.loads(cast("str", attributes["content"])),
-        "metadata": json.loads(cast("str", attributes.get("metadata", "{}"))),
-        "at_epoch_ms": cast("int", attributes["at"]),
+        "role": attributes["role"],
+        "content": _from_json(attributes["content"]),
+        "metadata": {} if metadata == "{}" else _from_json(metadata),
+        "at_epoch_ms": attributes["at"],
     }
-    return StoredTurn(exchange, place, cast("str", attributes["exchange"]), turn)
+    return StoredTurn(exchange, place, attributes["exchange"], turn)
 
 
 def is_void(item: Item) -> bool:
@@ -222,6 +226,15 @@ def _turn_key(pk: str, exchange: int, index: int) -> Key:
     except ValueError as error:
         message = f"{error} Start a new session."
         raise errors.StoreRefusedError(message) from None
+
+
+def _from_json(text: str) -> Any:
+    """Read what `_to_json` wrote: nothing stands around it, so nothing has to be looked for."""
+    value, end = _decode(text)
+    if end != len(text):
+        message = f"A stored turn holds {end} of {len(text)} characters of JSON."
+        raise errors.StoreRefusedError(message)
+    return value
 
 
 def _to_json(value: object) -> str:

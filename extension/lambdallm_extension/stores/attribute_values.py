@@ -91,7 +91,10 @@ def decode_item(encoded: dict[str, AttributeValue]) -> Item:
     Raises:
         StoreRefusedError: As `decode`.
     """
-    attributes = {name: decode(value) for name, value in encoded.items()}
+    attributes: dict[str, Value] = {}
+    for name, attribute in encoded.items():
+        for kind, value in attribute.items():  # one of each; a text, mostly, which is what it says
+            attributes[name] = value if kind == "S" else decode(attribute)
     key = Key(str(attributes.pop("pk")), str(attributes.pop("sk")))
     attributes.pop(PUT_ID, None)
     expires_at = attributes.pop("expires_at", None)
