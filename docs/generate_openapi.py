@@ -5,6 +5,7 @@ Run `python docs/generate_openapi.py` after a change of a message; a test compar
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import types
@@ -49,17 +50,24 @@ def document() -> Schema:
 
 def _operation(route: routes.Route, problem: Schema, schemas: Schema) -> Schema:
     replies: Schema = {
-        "200": _content("application/json", _reference(route.reply, schemas), "Done."),
+        "200": _content("application/json", _reference(_message(route.reply), schemas), "Done."),
         "default": _content(errors.CONTENT_TYPE, problem, "Why not."),
     }
     operation: Schema = {"summary": route.summary, "responses": replies}
     if route.request is not None:
-        body = _reference(route.request, schemas)
+        body = _reference(_message(route.request), schemas)
         operation["requestBody"] = {
             "required": True,
             "content": {"application/json": {"schema": body}},
         }
     return operation
+
+
+def _message(name: str) -> type:
+    """Return the TypedDict that a route names."""
+    module, _, message = name.partition(".")
+    found: type = getattr(importlib.import_module(f"lambdallm_wire.{module}"), message)
+    return found
 
 
 def _content(kind: str, schema: Schema, description: str) -> Schema:

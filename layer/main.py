@@ -5,8 +5,9 @@ It is compiled at every cold start, and any Python 3 must be able to read it.
 
 import sys
 
-OTHER_PYTHON, CANNOT_START = 86, 87
-"""What the launcher is told: look for another Python; the sidecar cannot start, which was said."""
+SHUT_DOWN, OTHER_PYTHON, CANNOT_START = 85, 86, 87
+"""What the launcher is told: the environment ends; look for another Python; the sidecar cannot
+start, which was said."""
 
 if sys.version_info < (3, 10):  # noqa: UP036 - attached to a function of an older Python
     sys.exit(OTHER_PYTHON)
@@ -14,7 +15,7 @@ sys.path.insert(0, __file__.rpartition("/")[0])
 try:
     from lambdallm_extension.__main__ import main
 
-    status = main()
+    status = main() or SHUT_DOWN
 except Exception as error:  # noqa: BLE001 - one line says more than a traceback in a log of events
     sys.stdout.write(
         "lambdallm: the sidecar cannot start ({}: {}); the function runs without it.\n".format(

@@ -1,6 +1,7 @@
 """The extension's process: load beside the runtime's own start, then serve, then take events.
 
     listen ─► load (nice 19, 1 s at most waited for) ─► token ─► serve ─► /next
+    listen ─► token ─► /next … first connection ─► load ─► serve        after a reset
 
 The launcher has registered before this process started, because the runtime starts only then.
 Whatever goes wrong here ends in `idle`, which keeps the function alive; when the process itself
@@ -10,17 +11,20 @@ ends, the launcher stands in for it.
 from __future__ import annotations
 
 import _socket
+import _thread
 import posix
 import sys
 
 from lambda_runtime_api.extensions import ApiRefusedError, ExtensionClient
-from lambdallm_extension import idle
+from lambdallm_extension import idle, standby
 from lambdallm_wire import names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from threading import Event
+    from typing import Any
+
     from lambdallm_extension.engine import Engine
-    from lambdallm_extension.settings import Settings
 
 EXTENSION_NAME = "lambdallm"
 """The launcher's file name in /opt/extensions; any other would register an internal extension."""
@@ -113,49 +117,108 @@ def _listen() -> tuple[_socket.socket | None, str]:
 
 
 def _run(client: ExtensionClient, listener: _socket.socket | None, problem: str) -> bool:
-    from lambdallm_extension.settings import Settings, SystemClock
-
-    settings = Settings.from_environ()
+    directory = _environ(names.ENVIRONMENT_DIRECTORY) or names.DEFAULT_DIRECTORY
     if problem:
         _log(problem)
-    starter = _Starter(settings, listener)
-    unclean = _mark(settings.directory)
-    starter.start()
-    if not unclean:
+    starter = _Starter(directory, listener)
+    first = b""
+    if not _mark(directory):
+        starter.start()
         starter.wait(LOAD_MAX_SECONDS)
+    elif listener is not None:
+        starter.start_when_asked(listener)
+        first = standby.run(client, starter.is_asked)
+        if not starter.is_asked() and standby.is_shutdown(first):
+            if SPINDOWN.encode() in first.lower():
+                _unmark(directory)
+            return True
+    return _take_events(_Resumed(client, first), starter)
 
+
+def _take_events(client: _Resumed, starter: _Starter) -> bool:
     import time
 
     from lambdallm_extension.lifecycle import Lifecycle
+    from lambdallm_extension.settings import SystemClock
 
     shutdown = Lifecycle(client, starter.engine, SystemClock(), time.sleep, _log).run()
     if shutdown is not None and shutdown.reason == SPINDOWN:
-        _unmark(settings.directory)
+        _unmark(starter.directory)
     return shutdown is not None
+
+
+class _Resumed:
+    """A client whose next event has been taken already, unless that is empty."""
+
+    def __init__(self, client: ExtensionClient, first: bytes) -> None:
+        self._client = client
+        self._first = first
+
+    def next_event(self) -> dict[str, Any]:
+        first, self._first = self._first, b""
+        return self._client.read_event(first) if first else self._client.next_event()
 
 
 class _Starter:
     """Loads and starts the engine and its server on threads, while the runtime starts too."""
 
-    def __init__(self, settings: Settings, listener: _socket.socket | None) -> None:
-        self._settings = settings
+    def __init__(self, directory: str, listener: _socket.socket | None) -> None:
+        self.directory = directory
         self._listener = listener
         self._loaded: Engine | None = None
         self._engine: Engine | None = None
+        self._started: Event | None = None
         self._failure = ""
+        self._secret = ""
+        self._asked = False
 
     def start(self) -> None:
+        """Load and serve, beside the caller."""
         import threading
 
         self._started = threading.Event()
         threading.Thread(target=self._start, name="lambdallm-start", daemon=True).start()
 
     def wait(self, seconds: float) -> None:
-        self._started.wait(seconds)
+        """Wait until it serves, or cannot."""
+        if self._started is not None:
+            self._started.wait(seconds)
+
+    def start_when_asked(self, listener: _socket.socket) -> None:
+        """Load at the first connection: a function that asks for nothing pays for nothing.
+
+        Who connects finds the token, and a file that says that nobody serves yet.
+        """
+        self._leave_token(listener)
+        with open(self._starting_file, "w", encoding="ascii"):  # noqa: PTH123
+            _thread.start_new_thread(self._await, (listener,))
+
+    def is_asked(self) -> bool:
+        """Say whether somebody has connected."""
+        return self._asked
 
     def engine(self) -> Engine | None:
         """Return the engine, or None while it is still loading or when it cannot run."""
         return self._engine
+
+    @property
+    def _starting_file(self) -> str:
+        return f"{self.directory}/{names.STARTING_FILE}"
+
+    def _await(self, listener: _socket.socket) -> None:
+        import os
+        import select
+
+        select.select([listener], [], [])
+        self._asked = True
+        self._start()
+        os.unlink(self._starting_file)  # noqa: PTH108 - pathlib is not loaded
+
+    def _leave_token(self, listener: _socket.socket) -> None:
+        from lambdallm_extension.server import token
+
+        self._secret = token.make_token()
+        token.write_token(self.directory, listener.getsockname()[1], self._secret)
 
     def _start(self) -> None:
         try:
@@ -165,7 +228,8 @@ class _Starter:
             if self._listener is not None:
                 self._listener.close()  # the SDK sees at once that nobody serves
         finally:
-            self._started.set()
+            if self._started is not None:
+                self._started.set()
 
     def _load(self) -> Engine:
         """Import on a thread of its own: its priority, once lowered, could not be raised again."""
@@ -189,7 +253,7 @@ class _Starter:
             from lambdallm_extension.server import http
 
             del http
-            built = engine.build(self._settings)
+            built = engine.build(host="sidecar")
             built.open()
             self._loaded = built
         except Exception as error:  # noqa: BLE001 - told by `_load`, on the thread that waits
@@ -201,14 +265,27 @@ class _Starter:
         from lambdallm_extension.server import token
         from lambdallm_extension.server.http import Server
 
-        if self._listener is not None:
-            secret = token.make_token()
+        if self._listener is None:
+            engine.serve()
+        else:
             port = self._listener.getsockname()[1]
-            token.write_token(self._settings.directory, port, secret)
+
+            def hand_out(secret: str) -> None:
+                token.write_token(self.directory, port, secret)
+
+            def renew() -> None:
+                try:
+                    server.renew(token.make_token(), hand_out)
+                except OSError as error:
+                    _log(_unwritable(self.directory, error))
+
+            if not self._secret:
+                self._leave_token(self._listener)
             listener = socket.socket(fileno=self._listener.detach())
-            Server(listener, secret, engine, engine.telemetry.log).start()
+            server = Server(listener, self._secret, engine, engine.telemetry.log)
+            engine.serve(renew)
+            server.start()
         self._engine = engine
-        engine.reopen()
 
 
 def _mark(directory: str) -> bool:
@@ -223,18 +300,22 @@ def _mark(directory: str) -> bool:
         with open(path, "w", encoding="ascii") as marker:  # noqa: PTH123
             marker.write(str(os.getpid()))
     except OSError as error:
-        variable = names.ENVIRONMENT_DIRECTORY
-        _log(f"{directory} cannot be written ({error.strerror}); set {variable} to one that can.")
+        _log(_unwritable(directory, error))
         return False
     return unclean
 
 
-def _unmark(directory: str) -> None:
-    import contextlib
-    import os
+def _unwritable(directory: str, error: OSError) -> str:
+    variable = names.ENVIRONMENT_DIRECTORY
+    return f"{directory} cannot be written ({error.strerror}); set {variable} to one that can."
 
-    with contextlib.suppress(OSError):  # it could not be written either, which was logged
-        os.unlink(f"{directory}/{MARKER_FILE}")  # noqa: PTH108
+
+def _unmark(directory: str) -> None:
+    for name in (MARKER_FILE, names.STARTING_FILE):
+        try:
+            posix.unlink(f"{directory}/{name}")
+        except OSError:
+            continue  # it is not there, or could not be written either, which was logged
 
 
 def _log(sentence: str) -> None:

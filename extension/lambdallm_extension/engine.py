@@ -10,10 +10,11 @@ import os
 import sys
 import time
 from contextlib import suppress
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING
 
 from lambdallm_extension import errors, startup
+from lambdallm_extension.domain.moments import Moment
 from lambdallm_extension.server.handlers import Handlers
 from lambdallm_extension.services.chat import Chat
 from lambdallm_extension.services.invocations import Invocations
@@ -22,13 +23,33 @@ from lambdallm_extension.services.store_health import StoreHealth
 from lambdallm_extension.services.tasks import Workers
 from lambdallm_extension.settings import Settings, SystemClock, SystemRandom
 from lambdallm_extension.telemetry.emf import EmfTelemetry
+from lambdallm_wire import routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Literal
 
     from lambdallm_extension.aws.credentials import CredentialSource
     from lambdallm_extension.ports import Clock, Provider, Random, Store
     from lambdallm_wire.chat import Usage
+
+SEED_BYTES = 48
+"""More than the 256 bits that OpenSSL's generator is built for."""
+
+
+RENEWAL_GRACE_SECONDS = 0.03
+"""How long the first `begin` waits for INVOKE, which comes at the same time, to renew the engine.
+
+Where no hook has told of the restore: the unit of work would be gone with all of before. It is
+less than the 50 ms of silence that the SDK calls the end.
+"""
+
+SNAPSHOT_SECONDS = 1.0
+"""Less than taking a snapshot and restoring it can last; a `begin` sooner than this is of Init."""
+
+
+def _nothing() -> None:
+    """Renew no host: an engine in the function's own process has none."""
 
 
 class Engine:
@@ -38,6 +59,7 @@ class Engine:
         self,
         settings: Settings,
         *,
+        host: str = "embedded",
         clock: Clock,
         random: Random,
         sleep: Callable[[float], None],
@@ -49,37 +71,53 @@ class Engine:
             write_line,
             namespace=settings.metrics_namespace,
             function_name=settings.function_name,
+            host=host,
             metrics=settings.telemetry,
         )
         self._random = random
         self._sleep = sleep
         self._lock = Lock()
+        self._renewing = Lock()
+        self._cloned = settings.snap_start
+        self._renewed = Event()
+        self._served = Moment.of(clock)
+        self._renew_host: Callable[[], None] = _nothing
+        self._workers = Workers()
+        self._begin()
+        for problem in settings.problems:
+            self.telemetry.log(problem)
+
+    def _begin(self) -> None:
+        """Start from nothing: all that belongs to one environment alone, and all it opens."""
         self._environment_id = ""
-        self._health = StoreHealth(clock)
+        self._health = StoreHealth(self.clock)
         self._credentials: CredentialSource | None = None
         self._store: Store | None = None
         self._recorder: Recorder | None = None
         self._chat: Chat | None = None
         self._providers: dict[str, Provider] = {}
-        self._workers = Workers()
         self.invocations = Invocations(
             self.store,
             self.recorder,
             self._workers,
-            clock,
+            self.clock,
             self.telemetry,
             environment_id=self.environment_id,
         )
         self._handlers = Handlers(
-            self.invocations, self.chat, self.telemetry, environment_id=self.environment_id
+            self.invocations,
+            self.chat,
+            self.telemetry,
+            environment_id=self.environment_id,
+            renew=self.renew,
         )
-        for problem in settings.problems:
-            self.telemetry.log(problem)
 
     # The localhost API
 
     def handle(self, method: str, path: str, body: bytes, *, connection: int) -> tuple[int, bytes]:
         """Answer one request with a status and a JSON body (a message or a problem)."""
+        if self._cloned and path == routes.BEGIN.path and self._looks_restored():
+            self._renewed.wait(RENEWAL_GRACE_SECONDS)
         return self._handlers.handle(method, path, body, connection=connection)
 
     def disconnected(self, connection: int) -> None:
@@ -100,12 +138,60 @@ class Engine:
         from lambdallm_extension import price_book
 
         price_book.find("", self.clock.epoch_ms())
+        self._open_parts()
+        if self.settings.telemetry:
+            self.telemetry.log(startup.started(self.settings, store=self._store is not None))
+
+    def _open_parts(self) -> None:
         if self.settings.store_url:  # none is no problem before a session is declared
             self._open(self.store)
         self._open(lambda: self.find(self.settings.model))
         self.recorder()
-        if self.settings.telemetry:
-            self.telemetry.log(startup.started(self.settings, store=self._store is not None))
+
+    def serve(self, renew_host: Callable[[], None] = _nothing) -> None:
+        """Begin to serve: open connections, unless a snapshot would clone them.
+
+        Args:
+            renew_host: Makes anew what the engine's host has made for this environment alone; a
+                part of `renew`.
+        """
+        self._renew_host = renew_host
+        self._served = Moment.of(self.clock)
+        if not self._cloned:
+            self.reopen()
+
+    def renew(self) -> bool:
+        """Make anew whatever two clones of one snapshot must not share, once after its restore.
+
+        Lambda tells an extension of no restore. The SDK's hook does, and the first INVOKE, which
+        no snapshot is taken after; whoever comes first renews, and the other one waits for it.
+        Units of work, records and connections from before are gone.
+
+        Returns:
+            Whether this call has renewed something.
+        """
+        with self._renewing:
+            if not self._cloned:
+                return False
+            with self._lock:
+                recorder = self._recorder
+                closing = self._adapters("close")
+                self._begin()
+            dropped = 0 if recorder is None else recorder.abandon().records
+            if dropped:
+                self.telemetry.drop(dropped, epoch_ms=self.clock.epoch_ms())
+            for close in closing:
+                close()
+            _renew_chance()
+            self._renew_host()
+            self._cloned = False
+            self._renewed.set()
+        self._open_parts()
+        self.reopen()
+        return True
+
+    def _looks_restored(self) -> bool:
+        return Moment.of(self.clock).seconds_since(self._served) > SNAPSHOT_SECONDS
 
     def _open(self, opener: Callable[[], object]) -> None:
         try:
@@ -116,9 +202,7 @@ class Engine:
     def reopen(self) -> None:
         """Open connections, or replace those that may have died in a freeze, beside the caller."""
         with self._lock:
-            adapters = [provider.reopen for provider in self._providers.values()]
-            if self._store is not None:
-                adapters.append(self._store.reopen)
+            adapters = self._adapters("reopen")
         with suppress(errors.OverloadedError):  # whoever waits there meets the same connections
             for reopen in adapters:
                 self._workers.start(reopen)
@@ -165,12 +249,15 @@ class Engine:
     def close(self) -> None:
         """Let go of the store and of every connection."""
         with self._lock:
-            adapters = [provider.close for provider in self._providers.values()]
-            if self._store is not None:
-                adapters.append(self._store.close)
+            adapters = self._adapters("close")
             self._providers, self._store = {}, None
         for close in adapters:
             close()
+
+    def _adapters(self, method: Literal["reopen", "close"]) -> list[Callable[[], None]]:
+        """Return a method of each adapter that is open; the caller has the lock."""
+        stores = [] if self._store is None else [self._store]
+        return [getattr(adapter, method) for adapter in (*self._providers.values(), *stores)]
 
     # The parts, each opened at its first use
 
@@ -250,20 +337,29 @@ class Engine:
         return None if price is None else price_book.cost_pico_usd(price, usage)
 
 
-def build(settings: Settings | None = None) -> Engine:
+def build(settings: Settings | None = None, *, host: str = "embedded") -> Engine:
     """Build an engine for this process.
 
     Args:
         settings: From the environment if None.
+        host: Whose process this is: `sidecar`, or `embedded` in the function's own.
     """
     settings = Settings.from_environ() if settings is None else settings
     return Engine(
         settings,
+        host=host,
         clock=SystemClock(),
         random=SystemRandom(),
         sleep=time.sleep,
         write_line=write_stdout_line,
     )
+
+
+def _renew_chance() -> None:
+    """Let OpenSSL, whose state the snapshot has cloned, draw from the kernel before it goes on."""
+    ssl = sys.modules.get("ssl")
+    if ssl is not None:
+        ssl.RAND_add(os.urandom(SEED_BYTES), SEED_BYTES)
 
 
 def write_stdout_line(line: str) -> None:

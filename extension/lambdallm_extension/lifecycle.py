@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from lambda_runtime_api import events, http1
 from lambda_runtime_api.extensions import ApiRefusedError
 from lambdallm_extension.domain import flush
+from lambdallm_extension.domain.moments import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,6 +71,10 @@ class Host(Protocol):
         """Return how long persisting may hold the environment, as the store has answered lately."""
         ...
 
+    def renew(self) -> bool:
+        """Make anew what Init made and a snapshot has cloned; say whether there was any."""
+        ...
+
     def reopen(self) -> None:
         """Replace connections that may have died."""
         ...
@@ -104,7 +109,7 @@ class Lifecycle:
         self._clock = clock
         self._sleep = sleep
         self._log = log
-        self._released_ms = clock.epoch_ms()
+        self._released = Moment.of(clock)
         self._previous = ""
 
     def run(self) -> events.Shutdown | None:
@@ -128,7 +133,7 @@ class Lifecycle:
                     self._hold(event)
                 except Exception as error:  # noqa: BLE001 - a fault of ours must not end the loop
                     self._log(f"Holding the environment failed ({type(error).__name__}: {error}).")
-                self._released_ms = self._clock.epoch_ms()
+                self._released = Moment.of(self._clock)
         return None
 
     def _hold(self, invoke: events.Invoke) -> None:
@@ -136,7 +141,7 @@ class Lifecycle:
         if host is None:
             return
         now_ms = self._clock.epoch_ms()
-        if now_ms - self._released_ms > FREEZE_SECONDS * 1_000:
+        if not host.renew() and self._gap_seconds() > FREEZE_SECONDS:
             host.reopen()
         release_ms = invoke.deadline_ms - flush.reserve_ms(invoke.deadline_ms - now_ms)
         previous, self._previous = self._previous, invoke.request_id
@@ -148,6 +153,9 @@ class Lifecycle:
         ):
             host.wait_persisted(self._left(release_ms, host.hold_ms()))
         host.hold("")
+
+    def _gap_seconds(self) -> float:
+        return Moment.of(self._clock).seconds_since(self._released)
 
     def _shut_down(self, shutdown: events.Shutdown) -> None:
         host = self._host()

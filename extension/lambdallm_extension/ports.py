@@ -24,6 +24,10 @@ class Clock(Protocol):
         """Seconds that never go back. For durations inside one invocation only."""
         ...
 
+    def boottime(self) -> float:
+        """Seconds since the machine started, its suspensions included. For gaps (`moments`)."""
+        ...
+
 
 class Random(Protocol):
     """Chance as a parameter."""

@@ -30,6 +30,11 @@ class SystemClock:
         """Seconds that never go back."""
         return time.monotonic()
 
+    def boottime(self) -> float:
+        """Seconds since the machine started, its suspensions included where it tells them."""
+        clock = getattr(time, "CLOCK_BOOTTIME", None)  # Linux has it
+        return time.monotonic() if clock is None else time.clock_gettime(clock)
+
 
 class SystemRandom:
     """Chance from the kernel: nothing that a snapshot could clone."""
@@ -44,6 +49,7 @@ class Settings(NamedTuple):
 
     Attributes:
         in_lambda: Whether this is an execution environment (`AWS_LAMBDA_RUNTIME_API` is set).
+        snap_start: Whether the environment is a clone of a snapshot that is taken after Init.
         store_url: `LAMBDALLM_STORE`: `dynamodb://TABLE`, `sqlite:///PATH`, `memory:`, or "" when
             nobody said: SQLite outside Lambda, a `SettingError` for declared sessions inside.
         region: `AWS_REGION`, else `AWS_DEFAULT_REGION`, else "".
@@ -60,6 +66,7 @@ class Settings(NamedTuple):
     runtime_api: str
     in_lambda: bool
     managed_instances: bool
+    snap_start: bool
     function_name: str
     function_version: str
     memory_mb: int
@@ -86,6 +93,7 @@ class Settings(NamedTuple):
             ),
             managed_instances=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE")
             == "lambda-managed-instances",
+            snap_start=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start",
             function_name=environ.get("AWS_LAMBDA_FUNCTION_NAME", "local"),
             function_version=environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
             memory_mb=_integer(environ, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 128, problems),

@@ -115,10 +115,26 @@ class ExtensionClient:
             OSError: The API is gone; so is the environment.
             http1.ProtocolError: The connection ended inside an event, which is then lost.
         """
+        return self.read_event(self.next_body())
+
+    def next_body(self) -> bytes:
+        """Do the same, and return the event as it came; `read_event` reads it, in its own time.
+
+        Raises:
+            ApiRefusedError, OSError, http1.ProtocolError: As `next_event`.
+        """
         headers = [("lambda-extension-identifier", self._identifier)]
         response, body = self._exchange(self._encode("GET", "/event/next", headers), None)
         if response.status != _OK:
             raise _refusal(response.status, body)
+        return body
+
+    def read_event(self, body: bytes) -> dict[str, Any]:
+        """Read an event as it came.
+
+        Raises:
+            ApiRefusedError: It is none.
+        """
         event = _json_object(body)
         if not isinstance(event.get("eventType"), str):
             raise ApiRefusedError(_OK, "NotAnEvent", "An answer without an eventType.")

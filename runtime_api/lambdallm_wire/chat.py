@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
+from lambdallm_wire.tokens import input_tokens  # noqa: F401 - older layers look for it here
+
 Role = Literal["user", "assistant"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "other"]
 
@@ -85,13 +87,3 @@ class ChatResponse(TypedDict):
     attempts: int
     total_cost_pico_usd: int
     total_unpriced_calls: int
-
-
-def input_tokens(usage: Usage) -> int:
-    """All tokens read by the model, cached ones included (OpenTelemetry's `input_tokens`)."""
-    return (
-        usage["uncached_input_tokens"]
-        + usage["cache_read_tokens"]
-        + usage["cache_write_5m_tokens"]
-        + usage["cache_write_1h_tokens"]
-    )

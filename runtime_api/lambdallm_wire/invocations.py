@@ -10,7 +10,7 @@ from typing import Literal, TypedDict
 
 from lambdallm_wire.sessions import SessionRule  # noqa: TC001 - read by get_type_hints
 
-Outcome = Literal["ok", "error"]
+Outcome = Literal["ok", "error", "moved"]
 
 
 class BeginRequest(TypedDict, total=False):
@@ -23,6 +23,8 @@ class BeginRequest(TypedDict, total=False):
         deadline_epoch_ms: When Lambda ends the invocation.
         cold_start: Whether this process has handled nothing before.
         session: The session to load, if one is declared.
+        continues: The `writer` that another engine gave this unit before it was lost: what it
+            wrote of the exchange is said again here, and replaced.
     """
 
     wire_version: int
@@ -32,14 +34,19 @@ class BeginRequest(TypedDict, total=False):
     deadline_epoch_ms: int
     cold_start: bool
     session: SessionRule | None
+    continues: str
 
 
 class BeginReply(TypedDict):
-    """The sidecar's half of the handshake."""
+    """The sidecar's half of the handshake.
+
+    `writer` names who writes the unit's exchange, "" without a session.
+    """
 
     wire_version: int
     sidecar_version: str
     environment_id: str
+    writer: str
 
 
 class EndRequest(TypedDict, total=False):
@@ -47,7 +54,7 @@ class EndRequest(TypedDict, total=False):
 
     Args:
         work_id: As in `begin`.
-        outcome: Whether the handler raised.
+        outcome: Whether the handler raised; `moved` says that another engine goes on with it.
         error_code: The problem's code, or the exception's class, when it raised.
         handler_ms: How long the handler ran.
     """

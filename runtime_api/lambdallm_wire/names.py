@@ -21,6 +21,9 @@ DEFAULT_PORT = 2772
 DEFAULT_DIRECTORY = "/tmp/lambdallm"  # noqa: S108 - shared by two processes of one user, opened with 0700
 """Where the sidecar leaves its token and its marker of a running process."""
 
+STARTING_FILE = "starting"
+"""Beside the token of a sidecar that loads only when somebody connects, as after a reset."""
+
 TOKEN_FILE = "token"  # noqa: S105 - a file's name
 """Inside the directory, readable by its user alone: port, a space, and the token in hex."""
 

@@ -78,7 +78,6 @@ class EmbeddedTransport:
         route: Route,
         message: Any,
         *,
-        control: bool = False,
         timeout_seconds: float,
     ) -> dict[str, Any]:
         """Hand one message to the engine and return its reply.
@@ -98,6 +97,12 @@ class EmbeddedTransport:
         atexit.unregister(self.close)
         self._engine.disconnected(CONNECTION)
         self._engine.finish(PERSIST_SECONDS)
+
+    def abandon(self) -> None:
+        """Let go of it after a restore: every clone of the snapshot would write the same."""
+        self.usable = False
+        atexit.unregister(self.close)
+        self._engine.close()
 
 
 def _load_engine() -> Any:

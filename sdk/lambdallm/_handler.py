@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from functools import wraps
 from types import CoroutineType
-from typing import overload
 
-from lambdallm import _errors, _events, _log, _responses, _settings
+from lambdallm import _errors, _events, _log, _responses, _restore, _settings
 from lambdallm._context import LambdaLLMContext
 from lambdallm._models import Model, ModelConfig, resolve
 from lambdallm._session import Session
@@ -21,7 +20,7 @@ from lambdallm._session import Session
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Any
+    from typing import Any, overload
 
     from lambdallm._events import Incoming
     from lambdallm._schema import Schema
@@ -57,26 +56,27 @@ class _Options:
         self.defaults = {name: plain[name] for name in ("system", "max_tokens", "temperature")}
 
 
-@overload
-def handler(model: Callable[..., Any]) -> Callable[..., Any]: ...
+if TYPE_CHECKING:
 
+    @overload
+    def handler(model: Callable[..., Any]) -> Callable[..., Any]: ...
 
-@overload
-def handler(
-    model: Model | ModelConfig | str | None = None,
-    timeout_strategy: str = "fail-fast",
-    timeout_buffer: float = 5,
-    max_retries: int = 3,
-    fallback_model: Model | ModelConfig | str | None = None,
-    middleware: Sequence[Any] | None = None,
-    session: Session | None = None,
-    router: Any = None,
-    *,
-    input_schema: Mapping[str, Any] | None = None,
-    system: str | None = None,
-    max_tokens: int | None = None,
-    temperature: float | None = None,
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
+    @overload
+    def handler(
+        model: Model | ModelConfig | str | None = None,
+        timeout_strategy: str = "fail-fast",
+        timeout_buffer: float = 5,
+        max_retries: int = 3,
+        fallback_model: Model | ModelConfig | str | None = None,
+        middleware: Sequence[Any] | None = None,
+        session: Session | None = None,
+        router: Any = None,
+        *,
+        input_schema: Mapping[str, Any] | None = None,
+        system: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
 
 
 def handler(  # noqa: PLR0913, PLR0917 - the earlier package's signature
@@ -104,8 +104,8 @@ def handler(  # noqa: PLR0913, PLR0917 - the earlier package's signature
             LAMBDALLM_MODEL says.
         timeout_strategy: `fail-fast` and `truncate` answer 408 when the time runs out,
             `checkpoint` answers 202 with `context.checkpoint` when that is set.
-        timeout_buffer: Seconds kept free before Lambda's deadline; in Lambda at most half of the
-            time there is.
+        timeout_buffer: Seconds kept free before Lambda's deadline; in Lambda at most a quarter of
+            the time there is.
         max_retries: Further attempts after a model failed retryably.
         fallback_model: Asked once after the model has failed for good.
         middleware: Run around the handler, the first one outermost.
@@ -145,6 +145,8 @@ def handler(  # noqa: PLR0913, PLR0917 - the earlier package's signature
     )
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        _restore.register()
+
         @wraps(function)
         def wrapper(event: Any, lambda_context: Any = None) -> Any:
             return _invoke(function, options, event, lambda_context)

@@ -6,7 +6,7 @@ import re
 from _string import formatter_parser  # type: ignore[import-not-found]  # `str.format` reads with it
 
 from lambdallm import _settings
-from lambdallm_wire.chat import input_tokens
+from lambdallm_wire.tokens import input_tokens
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ class Settings:
 
     Attributes:
         in_lambda: Whether this is an execution environment.
+        snap_start: Whether Init is repeated by clones of a snapshot that is taken after it.
         sidecar: Whether to look for one; `LAMBDALLM_SIDECAR=off` says no.
         directory: Where the sidecar leaves its token.
         port: Where it is expected; only words about it use this.
@@ -30,6 +31,7 @@ class Settings:
         self.in_lambda = bool(
             environ.get("AWS_LAMBDA_RUNTIME_API") or environ.get("AWS_LAMBDA_FUNCTION_NAME")
         )
+        self.snap_start = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
         self.sidecar = environ.get(names.ENVIRONMENT_SIDECAR, "").lower() != "off"
         self.directory = environ.get(names.ENVIRONMENT_DIRECTORY) or names.DEFAULT_DIRECTORY
         self.port = int(port) if port.isascii() and port.isdecimal() else names.DEFAULT_PORT

@@ -1,84 +1,92 @@
 """The way to the sidecar: HTTP/1.1 over TCP on 127.0.0.1, with connections kept open.
 
-One control connection carries `begin` and `end`: its end tells the sidecar that this process
-has died. Calls use a small pool beside it. A call that was sent is never sent again.
-
     token file ──► connect ──► health, 50 ms ──► the sidecar serves this process
        none          refused       silent ─────► SidecarAbsentError: the embedded engine does
+
+A unit of work has a *line*, the connection on which it begins and ends: the line's end tells the
+sidecar that this process has died. Calls use a small pool beside the lines. A sidecar that ends
+or stands still later is noticed within 50 ms as well; a model call is sent only to one that has
+just answered, and what was sent is never sent again.
 """
 
 from __future__ import annotations
 
 import os
-from _socket import (  # the C module alone: `socket` costs 4 ms more to import
-    AF_INET,
-    IPPROTO_TCP,
-    MSG_PEEK,
-    SOCK_STREAM,
-    TCP_NODELAY,
-    socket,
-)
 from _thread import allocate_lock
 
 from lambda_runtime_api import http1
-from lambdallm import _errors, _settings
+from lambdallm import _errors
+from lambdallm._connection import SLICES, Connection, SilentError, Unsent
+from lambdallm._lines import Lines
 from lambdallm_wire import codec, names, routes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from lambdallm._connection import Reply
     from lambdallm._settings import Settings
 
-CONNECT_SECONDS = 0.05
-"""A connection on the same machine takes microseconds; more than this is no sidecar."""
-
-PROBE_SLICES = 5
-PROBE_SLICE_SECONDS = 0.01
-"""A sidecar that says nothing for five slices of 10 ms is hung.
-
-Slices, because a small function's processes are throttled together (7 % of a CPU at 128 MB, in
-periods of 100 ms): a single wait of 50 ms would expire while nobody was allowed to run.
-"""
+WATCH_SLICES = SLICES - 2
+"""Asked after 20 ms of silence, so that both make 50 ms."""
 
 IDLE_CONNECTIONS_MAX = 8
 """Connections kept for the next call; more are opened as needed and closed after use."""
 
+_AT_ONCE = (routes.APPEND.path, routes.HEALTH.path)
+"""Answered without waiting for a store or a model."""
+
+_UNAUTHORIZED = 401
 _TOKEN_FILE_MAX_BYTES = 512
 _PORT_MAX = 65_535
-_ENDED = "The connection to the sidecar has ended."
-_FULL = "The sidecar takes no more connections."
 
 
 class SidecarAbsentError(Exception):
     """No sidecar serves this process; the message says how that was seen.
 
     `silent` is one that took the connection and said nothing: it may still be starting.
+    `asleep` is one that loads only when it is woken, as after a reset.
     """
 
-    def __init__(self, message: str, *, silent: bool = False) -> None:
+    def __init__(self, message: str, *, silent: bool = False, asleep: bool = False) -> None:
         super().__init__(message)
+        self.silent = silent
+        self.asleep = asleep
+
+
+class SidecarLostError(_errors.SidecarError):
+    """The sidecar has ended or stands still.
+
+    `sent` says whether it may have got the request; `silent` that it stands still, and may go on.
+    """
+
+    def __init__(self, message: str, *, sent: bool, silent: bool) -> None:
+        happened = "may have happened" if sent else "was not made"
+        super().__init__(f"{message} The call {happened}.", retryable=True)
+        self.sent = sent
         self.silent = silent
 
 
 class SidecarTransport:
     """Requests to a sidecar that has answered once. Belongs to the process that made it."""
 
-    def __init__(self, port: int, token: str) -> None:
-        """Keep the address; nothing is opened yet."""
+    def __init__(self, port: int, token: str, directory: str = "") -> None:
+        """Keep the address; nothing is opened yet.
+
+        Args:
+            port: Where it listens.
+            token: What it asks for.
+            directory: Where a token is found that took the place of this one; "" for nowhere.
+        """
         self._port = port
-        self._head = [
-            ("host", f"{names.HOST}:{port}"),
-            (names.TOKEN_HEADER, token),
-            (names.WIRE_HEADER, str(names.WIRE_VERSION)),
-            ("content-type", "application/json"),
-        ]
-        self._control: _Connection | None = None
-        self._control_lock = allocate_lock()
-        self._idle: list[_Connection] = []
-        self._idle_lock = allocate_lock()
-        self._open: set[_Connection] = set()
+        self._directory = directory
+        self._use(token)
+        self._lock = allocate_lock()
+        self._lines = Lines()
+        self._idle: list[Connection] = []
+        self._open: set[Connection] = set()
         self.broken = False
+        self._silent = False
 
     @classmethod
     def find(cls, settings: Settings) -> SidecarTransport:
@@ -88,59 +96,66 @@ class SidecarTransport:
             SidecarAbsentError: There is none, or it does not answer.
         """
         port, token = read_token(settings.directory)
-        transport = cls(port, token)
+        transport = cls(port, token, settings.directory)
+        if os.path.exists(f"{settings.directory}/{names.STARTING_FILE}"):  # noqa: PTH110
+            raise SidecarAbsentError("it has not loaded since a reset", asleep=True)
         transport._probe()
         return transport
 
-    def request(
-        self,
-        route: routes.Route,
-        message: Any,
-        *,
-        control: bool = False,
-        timeout_seconds: float,
-    ) -> dict[str, Any]:
+    def request(self, route: routes.Route, message: Any, *, timeout_seconds: float) -> Any:
         """Send one message and return the reply.
 
         Args:
             route: Where to.
             message: The route's request, None for a route without one.
-            control: Whether it travels on the control connection.
-            timeout_seconds: For the whole exchange.
+            timeout_seconds: For a reply that waits for a store or a model.
 
         Raises:
             LambdaLLMError: What the sidecar answered, rebuilt.
-            SidecarError: The connection ended, or no reply came in time. It may have happened.
+            SidecarLostError: It has ended or stands still.
+            SidecarError: It lives, and no reply came in time. The call may have happened.
         """
         data = self._encode(route, message)
-        if control:
-            with self._control_lock:
-                status, body = self._control_exchange(route, data, timeout_seconds)
-        else:
-            status, body = self._pooled_exchange(route, data, timeout_seconds)
-        return decode_reply(status, body)
+        try:
+            reply = self._exchange(route, message, data, timeout_seconds)
+        except (Unsent, OSError, http1.ProtocolError) as error:
+            raise self._failed(error, timeout_seconds) from error
+        if reply[0] == _UNAUTHORIZED and self._renew_token():
+            if route is routes.BEGIN:
+                self._lines.leave(message["work_id"])
+            return self.request(route, message, timeout_seconds=timeout_seconds)
+        return decode_reply(*reply)
 
     @property
     def usable(self) -> bool:
-        """Whether nothing has shown yet that the sidecar is gone."""
-        if self.broken:
-            return False
-        with self._control_lock:
-            if self._control is None or self._control.is_stale():
-                self.broken = True
+        """Whether nothing has shown yet that the sidecar is gone. Waits for nobody."""
+        self.broken = self.broken or self._lines.has_stale()
         return not self.broken
 
+    def retire(self) -> None:
+        """Use it for nothing more; units of work that are open are given up one by one."""
+        with self._lock:
+            self.broken = True
+            idle, self._idle = self._idle, []
+        for connection in (*idle, *self._lines.close_unused()):
+            self._discard(connection)
+
     def close(self) -> None:
-        """Close every connection that is not in use."""
-        self.broken = True
-        control, self._control = self._control, None
-        idle, self._idle = self._idle, []
-        for connection in (control, *idle):
-            if connection is not None:
-                self._discard(connection)
+        """Close every connection on which nothing is under way."""
+        self.retire()
+        for connection in self._lines.close_silent():
+            self._discard(connection)
+
+    def give_up(self, work_id: str) -> None:
+        """Close the line of a unit of work that goes on elsewhere, and leave word of that."""
+        farewell = self._encode(routes.END, {"work_id": work_id, "outcome": "moved"})
+        connection, farewells = self._lines.give_up(work_id, farewell)
+        if connection is not None:
+            self._open.discard(connection)
+            connection.say(farewells)
 
     def abandon(self) -> None:
-        """In a forked child: close the parent's sockets, which the parent does not notice.
+        """In a forked child or a clone: close the sockets, which the other one does not notice.
 
         Were they left open here, the sidecar would not see the parent's death.
         """
@@ -148,12 +163,39 @@ class SidecarTransport:
         for connection in self._open:
             connection.close()
 
-    def _connect(self) -> _Connection:
-        connection = _Connection(self._port)
+    def _use(self, token: str) -> None:
+        self._token = token
+        self._head = [
+            ("host", f"{names.HOST}:{self._port}"),
+            (names.TOKEN_HEADER, token),
+            (names.WIRE_HEADER, str(names.WIRE_VERSION)),
+            ("content-type", "application/json"),
+        ]
+        self._health = self._encode(routes.HEALTH, None)
+
+    def _renew_token(self) -> bool:
+        """Look whether another token has taken the place of ours, as after a restore.
+
+        What was refused for its token was not processed, so it may be sent again.
+        """
+        try:
+            port, token = read_token(self._directory)
+        except SidecarAbsentError:
+            return False  # the refusal stands, and is told
+        if port != self._port or token == self._token:
+            return False
+        self._use(token)
+        return True
+
+    def _connect(self) -> Connection:
+        try:
+            connection = Connection(self._port)
+        except OSError as error:
+            raise Unsent from error
         self._open.add(connection)
         return connection
 
-    def _discard(self, connection: _Connection) -> None:
+    def _discard(self, connection: Connection) -> None:
         self._open.discard(connection)
         connection.close()
 
@@ -162,128 +204,147 @@ class SidecarTransport:
         return http1.encode_request(route.method, route.path, self._head, body)
 
     def _probe(self) -> None:
-        """Ask for its health on what becomes the control connection."""
+        """Ask for its health on what becomes the first line."""
         try:
-            self._control = self._connect()
-            self._control.send(self._encode(routes.HEALTH, None), CONNECT_SECONDS)
-            status, body = self._control.receive_in_slices(PROBE_SLICES, PROBE_SLICE_SECONDS)
+            connection = self._lines.add(self._connect()).connection
+            status, body = connection.exchange_at_once(routes.HEALTH.method, self._health)
             decode_reply(status, body)["sidecar_version"]
-        except (OSError, ValueError, KeyError, _errors.LambdaLLMError) as error:
+        except (Unsent, OSError, ValueError, KeyError, _errors.LambdaLLMError) as error:
             self.close()
             raise _absent(error) from error
 
-    def _control_exchange(
-        self, route: routes.Route, data: bytes, timeout_seconds: float
-    ) -> tuple[int, bytes]:
-        if self._control is None:
-            raise _gone(_ENDED)
-        try:
-            return self._control.exchange(route.method, data, timeout_seconds)
-        except (OSError, http1.ProtocolError) as error:
-            self.close()
-            raise _gone(_why(error, timeout_seconds)) from error
+    def _exchange(
+        self, route: routes.Route, message: Any, data: bytes, timeout_seconds: float
+    ) -> Reply:
+        if self.broken:
+            raise Unsent
+        if route is routes.BEGIN:
+            return self._begin(message["work_id"], data)
+        if route is routes.END:
+            return self._end(message["work_id"], data, timeout_seconds)
+        return self._pooled(route, data, timeout_seconds)
 
-    def _pooled_exchange(
-        self, route: routes.Route, data: bytes, timeout_seconds: float
-    ) -> tuple[int, bytes]:
+    def _begin(self, work_id: str, data: bytes) -> Reply:
+        line = self._lines.take(work_id, self._connect)
+        try:
+            with line.lock:
+                return line.connection.exchange_at_once(routes.BEGIN.method, data)
+        except BaseException:
+            self._spoil(work_id)
+            raise
+
+    def _end(self, work_id: str, data: bytes, timeout_seconds: float) -> Reply:
+        line = self._lines.of(work_id)
+        if line is None:
+            raise Unsent
+        try:
+            with line.lock:
+                reply = line.connection.exchange(
+                    routes.END.method, data, timeout_seconds, self._watch
+                )
+        except (Unsent, SilentError, http1.ProtocolError):
+            raise  # it is lost, and given up with word of that
+        except BaseException:  # it is at work, and nobody waits any longer
+            self._spoil(work_id)
+            raise
+        self._lines.leave(work_id)
+        return reply
+
+    def _spoil(self, work_id: str) -> None:
+        """Close a line; what was not read from it is void."""
+        connection = self._lines.spoil(work_id)
+        if connection is not None:
+            self._discard(connection)
+
+    def _pooled(self, route: routes.Route, data: bytes, timeout_seconds: float) -> Reply:
         connection = self._take()
         try:
-            reply = connection.exchange(route.method, data, timeout_seconds)
-        except (OSError, http1.ProtocolError) as error:
+            if route.path in _AT_ONCE:
+                reply = connection.exchange_at_once(route.method, data)
+            elif route is routes.CHAT:
+                self._look_at(connection)
+                reply = connection.exchange(route.method, data, timeout_seconds)
+            else:
+                reply = connection.exchange(route.method, data, timeout_seconds, self._watch)
+        except BaseException:
             self._discard(connection)
-            raise _gone(_why(error, timeout_seconds)) from error
+            raise
         self._give_back(connection)
         return reply
 
-    def _take(self) -> _Connection:
+    def _look_at(self, connection: Connection, slices: int = SLICES) -> None:
+        """Make sure that the sidecar lives, by asking for its health.
+
+        Raises:
+            Unsent: It does not answer.
+        """
+        try:
+            connection.exchange_at_once(routes.HEALTH.method, self._health, slices)
+        except (OSError, http1.ProtocolError) as error:
+            raise Unsent from error
+
+    def _watch(self) -> None:
+        """Look whether the sidecar lives, beside a call that waits for its reply.
+
+        Raises:
+            SilentError: It does not.
+        """
+        try:
+            connection = self._take()
+            try:
+                self._look_at(connection, WATCH_SLICES)
+            except BaseException:
+                self._discard(connection)
+                raise
+        except Unsent as error:
+            raise SilentError from error
+        self._give_back(connection)
+
+    def _take(self) -> Connection:
         while True:
-            with self._idle_lock:
+            with self._lock:
                 connection = self._idle.pop() if self._idle else None
             if connection is None:
                 break
             if not connection.is_stale():
                 return connection
             self._discard(connection)
-        try:
-            return self._connect()
-        except OSError as error:
-            self.broken = True
-            raise _gone(_FULL) from error
+        return self._connect()
 
-    def _give_back(self, connection: _Connection) -> None:
+    def _give_back(self, connection: Connection) -> None:
         if connection.reusable:
-            with self._idle_lock:
+            with self._lock:
                 if len(self._idle) < IDLE_CONNECTIONS_MAX and not self.broken:
                     self._idle.append(connection)
                     return
         self._discard(connection)
 
+    def _failed(self, error: Exception, timeout_seconds: float) -> _errors.SidecarError:
+        """Make the error that a caller gets."""
+        sent = not isinstance(error, Unsent)
+        cause = error if sent else error.__cause__
+        silent = isinstance(cause, SilentError) or (isinstance(cause, TimeoutError) and not sent)
+        if isinstance(cause, TimeoutError) and not silent:
+            message = f"The sidecar did not answer within {timeout_seconds:.1f} s."
+            return _errors.SidecarError(f"{message} The call may have happened.", retryable=True)
+        if cause is None:
+            silent = self._silent  # somebody else has seen it
+        self.broken, self._silent = True, silent
+        message = "The sidecar stands still." if silent else "The sidecar has ended."
+        return SidecarLostError(message, sent=sent, silent=silent)
 
-class _Connection:
-    """One TCP connection and the reader of its replies."""
 
-    def __init__(self, port: int) -> None:
-        self._socket = socket(AF_INET, SOCK_STREAM)
-        try:
-            self._socket.settimeout(CONNECT_SECONDS)
-            self._socket.connect((names.HOST, port))
-            self._socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-        except BaseException:
-            self._socket.close()
-            raise
-        self._reader = http1.Reader(requests=False)
-        self.reusable = True
+def wake(settings: Settings) -> None:
+    """Let a sidecar that is asleep load, beside whatever this process does meanwhile.
 
-    def exchange(self, method: str, data: bytes, timeout_seconds: float) -> tuple[int, bytes]:
-        until = _settings.monotonic() + timeout_seconds
-        self._reader.expect(method)
-        self.send(data, timeout_seconds)
-        head, body = http1.receive(self._reader, lambda size: self._receive(size, until))
-        self.reusable = head.keep_alive
-        return head.status, body  # type: ignore[union-attr]  # a client's reader reads responses
-
-    def send(self, data: bytes, timeout_seconds: float) -> None:
-        self._socket.settimeout(max(0.001, timeout_seconds))
-        self._socket.sendall(data)
-
-    def receive_in_slices(self, slices: int, slice_seconds: float) -> tuple[int, bytes]:
-        left = slices
-
-        def receive(size: int) -> bytes:
-            nonlocal left
-            while True:
-                self._socket.settimeout(slice_seconds)
-                try:
-                    return self._socket.recv(size)
-                except TimeoutError:
-                    left -= 1
-                    if left <= 0:
-                        raise
-
-        self._reader.expect("GET")
-        head, body = http1.receive(self._reader, receive)
-        return head.status, body  # type: ignore[union-attr]  # a client's reader reads responses
-
-    def is_stale(self) -> bool:
-        """Say whether the peer has closed, or said something that nobody asked for."""
-        self._socket.settimeout(0)  # MSG_DONTWAIT would not do: a timeout waits before `recv`
-        try:
-            self._socket.recv(1, MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        return True
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def _receive(self, size: int, until: float) -> bytes:
-        left = until - _settings.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._socket.settimeout(left)
-        return self._socket.recv(size)
+    Raises:
+        SidecarAbsentError: It is gone.
+    """
+    port, _ = read_token(settings.directory)
+    try:
+        Connection(port).close()
+    except OSError as error:
+        raise _absent(error) from error
 
 
 def read_token(directory: str) -> tuple[int, str]:
@@ -326,6 +387,8 @@ def decode_reply(status: int, body: bytes) -> dict[str, Any]:
 
 
 def _absent(error: Exception) -> SidecarAbsentError:
+    if isinstance(error, Unsent) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
     if isinstance(error, TimeoutError):
         return SidecarAbsentError("it takes connections but does not answer", silent=True)
     if isinstance(error, OSError):
@@ -333,13 +396,3 @@ def _absent(error: Exception) -> SidecarAbsentError:
     if isinstance(error, _errors.LambdaLLMError):
         return SidecarAbsentError(error.detail)
     return SidecarAbsentError("something else listens there")
-
-
-def _gone(message: str) -> _errors.SidecarError:
-    return _errors.SidecarError(f"{message} The call may have happened.", retryable=True)
-
-
-def _why(error: Exception, timeout_seconds: float) -> str:
-    if isinstance(error, TimeoutError):
-        return f"The sidecar did not answer within {timeout_seconds:.1f} s."
-    return "The connection to the sidecar ended before it answered."

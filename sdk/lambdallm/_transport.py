@@ -3,6 +3,10 @@
 Decided once per process, at the first unit of work, and again only when the sidecar has gone;
 one that took the connection but was silent, as while it still starts, is asked a few times more.
 A forked child inherits neither the connections nor the engine of its parent.
+
+    current()  ─► the sidecar ── ends, stands still ──► instead_of() ─► the embedded engine
+                      ▲                                                        │
+                      └──────────── answers at the begin of a later unit ──────┘
 """
 
 from __future__ import annotations
@@ -27,9 +31,7 @@ if TYPE_CHECKING:
             """Whether the next unit of work may begin on it."""
             ...
 
-        def request(
-            self, route: Route, message: Any, *, control: bool = False, timeout_seconds: float
-        ) -> dict[str, Any]:
+        def request(self, route: Route, message: Any, *, timeout_seconds: float) -> dict[str, Any]:
             """Send one message and return the reply; see `SidecarTransport.request`."""
             ...
 
@@ -48,7 +50,9 @@ class _Choice:
     def __init__(self) -> None:
         self.lock = allocate_lock()
         self.transport: Transport | None = None
+        self.embedded: _embedded.EmbeddedTransport | None = None
         self.told = False
+        self.told_lost = False
         self.second_looks = 0
         self.expected = False
 
@@ -65,7 +69,7 @@ def current() -> Transport:
     choice = _choice
     with choice.lock:
         if choice.transport is not None and not choice.transport.usable:
-            choice.transport.close()
+            _let_go(choice.transport)
             choice.transport = None
         if choice.transport is None:
             choice.transport = _choose(choice)
@@ -74,24 +78,67 @@ def current() -> Transport:
         return choice.transport
 
 
+def instead_of(lost: _sidecar.SidecarTransport, *, silent: bool) -> Transport:
+    """Return the embedded engine for a unit of work that a sidecar cannot go on with.
+
+    Later units are the engine's too, until the sidecar answers again.
+
+    Raises:
+        SidecarError: No engine is there.
+    """
+    choice = _choice
+    with choice.lock:
+        lost.retire()
+        embedded = _embed(choice)
+        if choice.transport is lost or choice.transport is None:
+            choice.transport = embedded
+            choice.second_looks = SECOND_LOOKS_MAX if silent else 0
+            choice.expected = not silent and _settings.Settings.from_environ().in_lambda
+        if not choice.told_lost:
+            choice.told_lost = True
+            _log.write("WARNING", _LOST_SILENT if silent else _LOST_ENDED)
+        return embedded
+
+
+_LOST_SILENT = (
+    "lambdallm: the sidecar answers no more; the embedded engine serves until it does. "
+    "If this comes again, give the function more memory, and with it more CPU."
+)
+_LOST_ENDED = (
+    "lambdallm: the sidecar has ended; the embedded engine serves. Its last lines in this log say "
+    "why; where there are none, the environment was out of memory: give the function more."
+)
+
+
 def replace(transport: Transport | None) -> Transport | None:
     """Put another transport in place, None to choose anew, and return the one before."""
     with _choice.lock:
         before, _choice.transport = _choice.transport, transport
         _choice.second_looks, _choice.expected = 0, False
+        _choice.embedded = None
     return before
+
+
+def abandon() -> None:
+    """After a restore: let go of what clones of one snapshot must not share, and choose anew."""
+    with _choice.lock:
+        engine = _choice.embedded
+    inherited = replace(None)
+    for transport in (inherited, None if engine is inherited else engine):
+        if isinstance(transport, _sidecar.SidecarTransport | _embedded.EmbeddedTransport):
+            transport.abandon()
 
 
 def _choose(choice: _Choice) -> Transport:
     settings = _settings.Settings.from_environ()
     if not settings.sidecar:
-        return _embedded.EmbeddedTransport.start()
+        return _embed(choice)
     try:
         return _sidecar.SidecarTransport.find(settings)
     except _sidecar.SidecarAbsentError as error:
         choice.second_looks = SECOND_LOOKS_MAX if error.silent else 0
         choice.expected = settings.in_lambda and not error.silent
-        if not choice.told:
+        if not (choice.told or error.asleep):
             choice.told = True
             _log.write(
                 "INFO",
@@ -99,18 +146,42 @@ def _choose(choice: _Choice) -> Transport:
                 "the embedded engine serves. Attach the layer, or set LAMBDALLM_SIDECAR=off "
                 "to say that none is meant to be there.",
             )
-        return _embedded.EmbeddedTransport.start()
+        return _embed(choice)
+
+
+def _embed(choice: _Choice) -> _embedded.EmbeddedTransport:
+    """Return this process's engine: one, however often the sidecar comes and goes."""
+    if choice.embedded is None or not choice.embedded.usable:
+        choice.embedded = _embedded.EmbeddedTransport.start()
+    return choice.embedded
+
+
+def _let_go(transport: Transport) -> None:
+    if isinstance(transport, _sidecar.SidecarTransport):
+        transport.retire()
+    else:
+        transport.close()
 
 
 def _look_again(choice: _Choice) -> None:
     """Take the sidecar if it answers by now; units that are open stay with the engine.
 
     In Lambda one that is not there yet may still be starting, and to see that it is not costs
-    microseconds. One that is silent costs 50 ms, so it is not asked for ever.
+    microseconds. One that is silent costs 50 ms, so it is not asked for ever. One that is asleep
+    is woken now, and not by the first unit: that one is part of a start under the function's own
+    timeout and its few percent of a CPU, of which the sidecar needs five times as much as the
+    engine in this process, where most of the standard library is loaded.
     """
     choice.second_looks = max(0, choice.second_looks - 1)
+    settings = _settings.Settings.from_environ()
     try:
-        transport = _sidecar.SidecarTransport.find(_settings.Settings.from_environ())
+        try:
+            transport = _sidecar.SidecarTransport.find(settings)
+        except _sidecar.SidecarAbsentError as error:
+            if not error.asleep:
+                raise
+            _sidecar.wake(settings)
+            return
     except _sidecar.SidecarAbsentError as error:
         if error.silent and choice.expected:
             choice.expected, choice.second_looks = False, SECOND_LOOKS_MAX

@@ -1,11 +1,17 @@
 """One unit of work as the SDK sees it: begin, ask and remember, end.
 
 Its id stands in every message, so that nothing is ever kept by "the current invocation".
+
+A sidecar that ends or stands still in the middle loses nothing of it: what was said is kept here
+until the end, and handed to the embedded engine, which goes on in the sidecar's place. One thing
+is never repeated: a model call that may have been made.
 """
 
 from __future__ import annotations
 
-from lambdallm import __version__, _errors, _settings, _transport
+from _thread import allocate_lock
+
+from lambdallm import __version__, _settings, _sidecar, _transport
 from lambdallm_wire import names, routes
 
 TYPE_CHECKING = False
@@ -17,16 +23,16 @@ if TYPE_CHECKING:
     from lambdallm_wire.sessions import SessionRule
 
 BEGIN_SECONDS = 2.0
-"""`begin` waits for nothing, so a sidecar that takes longer is hung.
-
-Generous, because the processes of a small function share a few percent of a CPU.
-"""
+"""`begin` and `append` wait for nothing, in the embedded engine too."""
 
 GRACE_SECONDS = 1.0
 """How long after a call's own deadline the engine's answer is waited for."""
 
 LAST_SECONDS = 0.05
 """Kept free before Lambda's deadline, to tell the handler that no answer came."""
+
+CONTINUING_VERSION = 2
+"""Of the wire: from it on, an engine goes on with what another one has begun to write."""
 
 _first_in_process = True
 
@@ -46,6 +52,12 @@ class Work:
         self.request_id = request_id
         self.deadline_epoch_ms = deadline_epoch_ms
         self._transport: Transport | None = None
+        self._lock = allocate_lock()
+        self._begin: dict[str, Any] = {}
+        self._writer = ""
+        self._said: list[dict[str, Any]] = []
+        self._spent = _NOTHING
+        self._spent_before = _NOTHING
 
     @property
     def begun(self) -> bool:
@@ -60,7 +72,7 @@ class Work:
             SidecarError: Nobody serves this process.
         """
         global _first_in_process  # noqa: PLW0603 - it is a fact about the process
-        message = {
+        self._begin = {
             "wire_version": names.WIRE_VERSION,
             "sdk_version": __version__,
             "work_id": self.work_id,
@@ -72,13 +84,11 @@ class Work:
         _first_in_process = False
         transport = _transport.current()
         try:
-            transport.request(routes.BEGIN, message, control=True, timeout_seconds=BEGIN_SECONDS)
-        except _errors.SidecarError:
-            if transport.usable:
-                raise
-            # The sidecar died or hangs. Beginning twice is safe: it asks for nothing.
-            transport = _transport.current()
-            transport.request(routes.BEGIN, message, control=True, timeout_seconds=BEGIN_SECONDS)
+            reply = transport.request(routes.BEGIN, self._begin, timeout_seconds=BEGIN_SECONDS)
+        except _sidecar.SidecarLostError as lost:  # beginning twice is safe: it asks for nothing
+            transport = _instead_of(transport, lost)
+            reply = transport.request(routes.BEGIN, self._begin, timeout_seconds=BEGIN_SECONDS)
+        self._writer = reply.get("writer", "")
         self._transport = transport
 
     def end(self, outcome: str, error_code: str, handler_ms: float) -> None:
@@ -87,8 +97,7 @@ class Work:
         Raises:
             StateError: The session could not be written; it is closed all the same.
         """
-        transport, self._transport = self._transport, None
-        if transport is None:
+        if self._transport is None:
             return
         message: dict[str, Any] = {
             "work_id": self.work_id,
@@ -97,13 +106,20 @@ class Work:
         }
         if error_code:
             message["error_code"] = error_code
-        transport.request(
-            routes.END, message, control=True, timeout_seconds=self._seconds(self.deadline_epoch_ms)
-        )
+        try:
+            self._ask(routes.END, message)
+        finally:
+            self._transport, self._said = None, []
 
     def chat(self, request: ChatRequest, deadline_epoch_ms: int) -> dict[str, Any]:
         """Ask a model; see `lambdallm_wire.chat`."""
-        return self._ask(routes.CHAT, request, self._seconds(deadline_epoch_ms))
+        reply = self._ask(routes.CHAT, request, self._seconds(deadline_epoch_ms))
+        self._spent = (reply["total_cost_pico_usd"], reply["total_unpriced_calls"])
+        before = self._spent_before
+        if before != _NOTHING:
+            reply["total_cost_pico_usd"] += before[0]
+            reply["total_unpriced_calls"] += before[1]
+        return reply
 
     def window(self) -> dict[str, Any]:
         """Wait for the session's read and return what it found."""
@@ -119,8 +135,9 @@ class Work:
         if clear:
             message["clear"] = True
         # Taking turns needs no network; whether they are stored is said by `save` and `end`.
-        left = self._seconds(self.deadline_epoch_ms)
-        self._ask(routes.APPEND, message, min(BEGIN_SECONDS, left))
+        self._ask(routes.APPEND, message, min(BEGIN_SECONDS, self._seconds(self.deadline_epoch_ms)))
+        if isinstance(self._transport, _sidecar.SidecarTransport):
+            self._said.append(message)
 
     def save(self) -> None:
         """Wait until the store has confirmed every turn.
@@ -135,10 +152,43 @@ class Work:
     ) -> dict[str, Any]:
         if self._transport is None:
             self.begin()
-        assert self._transport is not None  # noqa: S101 - begin() has set it or raised
+        transport = self._transport
+        assert transport is not None  # noqa: S101 - begin() has set it or raised
         if timeout_seconds is None:
             timeout_seconds = self._seconds(self.deadline_epoch_ms)
-        return self._transport.request(route, message, timeout_seconds=timeout_seconds)
+        try:
+            return transport.request(route, message, timeout_seconds=timeout_seconds)
+        except _sidecar.SidecarLostError as lost:
+            if lost.sent and route is routes.CHAT:
+                raise
+            transport = self._move(transport, lost)
+        return transport.request(route, message, timeout_seconds=timeout_seconds)
+
+    def _move(self, lost: Transport, error: _sidecar.SidecarLostError) -> Transport:
+        """Let the embedded engine go on with it, told all that was said.
+
+        Raises:
+            SidecarError: It cannot; what the store has confirmed is stored.
+        """
+        with self._lock:
+            if self._transport is not lost and self._transport is not None:
+                return self._transport  # another thread was here first
+            if self._said and not self._writer:
+                raise error  # an older sidecar: nobody knows what is its own in the store
+            transport = _instead_of(lost, error)
+            begin = {**self._begin, "continues": self._writer} if self._writer else self._begin
+            reply = transport.request(routes.BEGIN, begin, timeout_seconds=BEGIN_SECONDS)
+            if self._said:
+                if reply["wire_version"] < CONTINUING_VERSION:
+                    raise error  # an older engine would take what is stored for another delivery's
+                for message in self._said:
+                    transport.request(routes.APPEND, message, timeout_seconds=BEGIN_SECONDS)
+            self._spent_before = _sum(self._spent_before, self._spent)
+            self._spent = _NOTHING
+            self._transport = transport
+            if isinstance(lost, _sidecar.SidecarTransport):
+                lost.give_up(self.work_id)
+            return transport
 
     def _seconds(self, deadline_epoch_ms: int) -> float:
         """Return how long to wait for an answer that is due at a deadline."""
@@ -146,3 +196,16 @@ class Work:
         due = (deadline_epoch_ms - now_ms) / 1_000 + GRACE_SECONDS
         last = (self.deadline_epoch_ms - now_ms) / 1_000 - LAST_SECONDS
         return max(LAST_SECONDS, min(due, last))
+
+
+_NOTHING = (0, 0)
+"""Pico-USD, and calls without a price."""
+
+
+def _sum(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return one[0] + other[0], one[1] + other[1]
+
+
+def _instead_of(lost: Transport, error: _sidecar.SidecarLostError) -> Transport:
+    assert isinstance(lost, _sidecar.SidecarTransport)  # noqa: S101 - nobody else gets lost
+    return _transport.instead_of(lost, silent=error.silent)

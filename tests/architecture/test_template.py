@@ -133,7 +133,9 @@ def test_the_alarm_watches_a_metric_that_is_written() -> None:
     )  # fmt: skip
 
     line = json.loads(
-        emf.to_line(report, namespace=settings.metrics_namespace, function_name="chat")
+        emf.to_line(
+            report, namespace=settings.metrics_namespace, function_name="chat", host="sidecar"
+        )
     )
 
     (directive,) = line["_aws"]["CloudWatchMetrics"]

@@ -37,7 +37,7 @@ is generated from the earlier package's public names (`tests/data/earlier_names.
 | `temperature` and `top_p` were always sent | Only when given | Current models refuse them |
 | An event's JSON body was text | It is decoded; `json.loads(event["body"])` still works | |
 | `max_retries` counted attempts | It counts further attempts | |
-| `timeout_buffer` was kept whole | In Lambda at most half of the time there is | With Lambda's default of 3 s no call would be made |
+| `timeout_buffer` was kept whole | In Lambda at most a quarter of the time there is | With Lambda's default of 3 s no call would be made |
 """
 
 

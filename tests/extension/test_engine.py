@@ -306,6 +306,28 @@ def test_only_neighbouring_versions_shake_hands(ask: Ask, apart: int, code: str)
     assert reply.get("code", "") == code
 
 
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        ("x" * 379_000, 200),
+        ("x" * 381_000, 400),
+        ("\u00e4" * 200_000, 400),
+        ([{"text": "x" * 400_000}], 400),
+    ],
+)
+def test_a_message_that_no_store_could_keep_is_refused_at_once(
+    ask: Ask, content: Any, status: int
+) -> None:
+    message = begin("large")
+    ask("/v1/begin", message)
+    turn = {"role": "user", "content": content, "at_epoch_ms": 1}
+
+    answered, reply = ask("/v1/session/append", {"work_id": message["work_id"], "turns": [turn]})
+
+    assert answered == status
+    assert ("cannot be kept in a session" in reply.get("detail", "")) == (status == 400)
+
+
 def test_versions_that_differ_are_said_once(ask: Ask, lines: list[str]) -> None:
     for sdk_version in ("9.9.9", "9.9.8"):
         ask("/v1/begin", {**begin(), "sdk_version": sdk_version})

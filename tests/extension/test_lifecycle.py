@@ -26,6 +26,7 @@ class Host:
         self.asked: list[tuple[str, int]] = []
         self.held: list[str] = []
         self.reopened = 0
+        self.cloned = False
 
     def hold(self, request_id: str) -> None:
         self.held.append(request_id)
@@ -48,6 +49,10 @@ class Host:
 
     def hold_ms(self) -> int:
         return flush.persist_max_ms(self.store.state(self.clock.now_ms))
+
+    def renew(self) -> bool:
+        cloned, self.cloned = self.cloned, False
+        return cloned
 
     def reopen(self) -> None:
         self.reopened += 1
@@ -227,3 +232,30 @@ def test_a_fault_while_holding_does_not_end_the_loop(
 
     assert api.ended.reason == "spindown"
     assert "ZeroDivisionError" in logged[0]
+
+
+@pytest.mark.parametrize("which", ["wall", "monotonic", "boottime"])
+def test_a_gap_on_any_clock_may_have_been_a_freeze(
+    clock: HandClock, host: Host, which: str
+) -> None:
+    def later() -> dict[str, Any]:
+        clock.jump(which, 60)
+        return invoke(clock, "2")()
+
+    run(clock, host, invoke(clock, "1"), later)
+
+    assert host.reopened == 1
+
+
+def test_the_first_invoke_after_a_restore_renews_and_opens_nothing_twice(
+    clock: HandClock, host: Host
+) -> None:
+    def restored() -> dict[str, Any]:
+        clock.jump("wall", 86_400)
+        return invoke(clock, "1")()
+
+    host.cloned = True
+    run(clock, host, restored, invoke(clock, "2"))
+
+    assert not host.cloned
+    assert host.reopened == 0

@@ -45,7 +45,9 @@ def fail(how):
     if how == "eat":
         eaten = [bytearray(b"x" * 10_000_000) for _ in range(40)]
 
-@handler(session=Session(store="dynamodb", ttl_hours=1))
+DURABILITY = os.environ.get("DURABILITY", "before_response")
+
+@handler(session=Session(store="dynamodb", ttl_hours=1, durability=DURABILITY))
 def chat(event, context):
     session = context.session
     session.add_message("user", event["say"])
@@ -85,10 +87,27 @@ class Chat:
 
 def stored_turns(dynamodb: Service, session: str) -> list[str]:
     """Read who spoke in a session, in order, as anybody reads a table."""
-    table = boto3.resource(
+    condition = Key("pk").eq(f"SESSION#{session}") & Key("sk").begins_with("TURN#")
+    items = _table(dynamodb).query(KeyConditionExpression=condition, ConsistentRead=True)["Items"]
+    return [item["role"] for item in items]
+
+
+def stored_calls(dynamodb: Service, work_ids: set[str]) -> list[str]:
+    """Read the states of the records of some invocations' calls."""
+    pages = (
+        _table(dynamodb)
+        .meta.client.get_paginator("scan")
+        .paginate(
+            TableName=dynamodb.table, FilterExpression=Key("sk").eq("CALL"), ConsistentRead=True
+        )
+    )
+    return sorted(
+        item["state"] for page in pages for item in page["Items"] if item["work"] in work_ids
+    )
+
+
+def _table(dynamodb: Service) -> Any:
+    return boto3.resource(
         "dynamodb", endpoint_url=dynamodb.url, region_name="us-east-1",
         aws_access_key_id="test", aws_secret_access_key="test",
     ).Table(dynamodb.table)  # fmt: skip
-    condition = Key("pk").eq(f"SESSION#{session}") & Key("sk").begins_with("TURN#")
-    items = table.query(KeyConditionExpression=condition, ConsistentRead=True)["Items"]
-    return [item["role"] for item in items]

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import uuid4
 
-KB_PER_PAGE = 4
+if TYPE_CHECKING:
+    from types import TracebackType
+
+PIDS_GROUPS = Path("/sys/fs/cgroup/pids")
+"""Where version 1 of the control groups counts processes and threads."""
 
 
 class Usage(NamedTuple):
@@ -39,6 +45,36 @@ def usage(pid: int) -> Usage:
         len(list((folder / "fd").iterdir())),
         len(list((folder / "task").iterdir())),
     )
+
+
+def why_no_limit_of_threads() -> str:
+    """Say why threads cannot be limited on this machine; "" where they can."""
+    if (PIDS_GROUPS / "cgroup.procs").exists() and os.access(PIDS_GROUPS, os.W_OK):
+        return ""
+    return "The pids controller of control groups (version 1) cannot be written here."
+
+
+class NoThreads:
+    """A process may start no more threads, as where an environment has its 1,024 of them."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._group = PIDS_GROUPS / f"lambdallm-tests-{uuid4().hex}"
+
+    def __enter__(self) -> None:
+        self._group.mkdir()
+        (self._group / "cgroup.procs").write_text(str(self._pid))
+        (self._group / "pids.max").write_text("1")
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        (self._group / "pids.max").write_text("max")
+        (PIDS_GROUPS / "cgroup.procs").write_text(str(self._pid))
+        self._group.rmdir()
 
 
 def slope_per_thousand(values: list[tuple[int, float]]) -> float:

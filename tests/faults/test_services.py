@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import resource
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -112,35 +110,3 @@ def test_a_silent_model_is_given_up_before_the_deadline(
 
     assert invocation.error_type not in (None, "Sandbox.Timedout")
     assert "may be billed" in told(invocation)
-
-
-def test_a_sidecar_without_file_descriptors_is_done_without(
-    start_ours: Callable[..., Any],
-) -> None:
-    with start_ours() as environment:
-        chat = Chat(environment, "no descriptors")
-        assert chat.heard() == "Heard 1."
-        soft, hard = resource.prlimit(chat.sidecar(), resource.RLIMIT_NOFILE)
-        resource.prlimit(chat.sidecar(), resource.RLIMIT_NOFILE, (3, hard))
-        assert [chat.heard() for _ in range(3)] == ["Heard 2.", "Heard 3.", "Heard 4."]
-        resource.prlimit(chat.sidecar(), resource.RLIMIT_NOFILE, (soft, hard))
-
-        assert chat.heard() == "Heard 5."
-
-
-def test_memory_that_runs_out_ends_one_process_and_the_next_invocation_works(
-    start_ours: Callable[..., Any],
-) -> None:
-    from lambda_runtime_api.emulator.confinement import why_no_cpu_share
-
-    if why_no_cpu_share():
-        pytest.skip(why_no_cpu_share())
-    with start_ours(memory_mb=128, memory_limit=True, timeout_seconds=5) as environment:
-        chat = Chat(environment, "out of memory")
-        assert chat.heard() == "Heard 1."
-        assert chat.say(before="eat").error_type in ("Runtime.ExitError", "Extension.Crash")
-
-        begun = time.monotonic()
-        while (heard := chat.say()).error_type and time.monotonic() - begun < 10:
-            pass
-        assert heard.error_type is None

@@ -74,10 +74,11 @@ def test_without_any_python_the_function_runs(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
+        ("#!/bin/sh\nexit 0\n", "ended with status 0"),
         ("#!/bin/sh\nexit 1\n", "ended with status 1"),
         ("#!/bin/sh\nkill -SEGV $$\n", "ended with status 139"),
     ],
-    ids=["exits", "crashes"],
+    ids=["does-nothing", "exits", "crashes"],
 )
 def test_with_a_python_that_is_none_the_function_runs(
     invoke: Callable[..., list[str]], tmp_path: Path, content: str, said: str

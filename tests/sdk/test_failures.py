@@ -138,6 +138,40 @@ def test_a_wrong_body_is_refused_before_anything_is_spent(model: MockProvider) -
         ask({"message": "direct"}, None)
 
 
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "words"),
+    [
+        ("{not json", "application/json", 400, "The body is not JSON (Expecting property name"),
+        ("hello", "application/json; charset=utf-8", 400, "line 1, column 1"),
+        ('"hello"', "application/json", 400, "neither an object nor an array"),
+        ("{not json", "text/plain", 500, "The function failed"),
+        ('{"other": 1}', "application/json", 500, "The function failed"),
+    ],
+)
+def test_a_body_that_is_no_json_is_the_callers_fault_once_the_handler_fails_at_it(
+    body: str, content_type: str, status: int, words: str
+) -> None:
+    @handler
+    def read_message(event: Any, context: Any) -> Any:
+        return event["body"]["message"]
+
+    event = {**samples.http_api(), "body": body, "headers": {"Content-Type": content_type}}
+    response = read_message(event, MockLambdaContext())
+
+    assert response["statusCode"] == status
+    assert words in body_of(response)["detail"]
+
+
+def test_a_handler_may_know_what_to_do_with_a_body_that_is_no_json() -> None:
+    @handler
+    def echo(event: Any, context: Any) -> Any:
+        return event["body"]
+
+    event = {**samples.http_api(), "body": "{not", "headers": {"Content-Type": "application/json"}}
+
+    assert echo(event, MockLambdaContext())["body"] == "{not"
+
+
 def test_a_wrong_session_id_is_refused() -> None:
     response = handler(session=Session())(lambda event, context: "ok")(
         {"body": {"message": "hi", "session_id": "a#b"}}, None

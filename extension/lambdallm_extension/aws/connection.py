@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lambdallm_extension.aws.endpoints import Url
+    from lambdallm_extension.domain.moments import Moment
     from lambdallm_extension.ports import Clock
 
 
@@ -53,10 +54,10 @@ class Connection:
     """A connected socket and the reader of its replies. It belongs to one caller at a time.
 
     Attributes:
-        idle_since_ms: Wall clock when it was last put aside.
+        idle_since: When it was last put aside; None before.
     """
 
-    __slots__ = ("_name", "_quiet", "_reader", "_received", "_socket", "idle_since_ms")
+    __slots__ = ("_name", "_quiet", "_reader", "_received", "_socket", "idle_since")
 
     def __init__(
         self,
@@ -76,7 +77,7 @@ class Connection:
         self._reader = http1.Reader(requests=False)
         self._received = False
         self._name = name
-        self.idle_since_ms = 0
+        self.idle_since: Moment | None = None
 
     def exchange(self, request: bytes, patience: Patience) -> tuple[http1.Response, bytes]:
         """Send one request and read its reply.

@@ -4,8 +4,8 @@
          └─► a permit to open one (CONNECTIONS_MAX in all)  └► drop ──► the permit is free again
 
 The execution environment is frozen between invocations: timers stand still and a peer's FIN may
-wait to be processed. So an idle connection's age is read off the wall clock, and every reuse
-looks at the socket first.
+wait to be processed. So an idle connection's age is the largest that any clock shows, and every
+reuse looks at the socket first.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from lambdallm_extension.aws.failures import NotSentError
+from lambdallm_extension.domain.moments import Moment
 
 if TYPE_CHECKING:
     from lambdallm_extension.aws.connection import Connection, Patience
@@ -54,13 +55,13 @@ class Pool:
         """
         if self._pid != getpid():
             self._begin()  # Sockets and lock belong to the parent.
-        now_ms = self._clock.epoch_ms()
+        now = Moment.of(self._clock)
         while self._idle:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
             if connection is None:
                 break
-            if _is_young(connection, now_ms) and connection.is_alive():
+            if _is_young(connection, now) and connection.is_alive():
                 return connection
             self.drop(connection)
         self.claim(patience)
@@ -91,7 +92,7 @@ class Pool:
 
     def put(self, connection: Connection) -> None:
         """Keep a connection whose last reply was read to its end."""
-        connection.idle_since_ms = self._clock.epoch_ms()
+        connection.idle_since = Moment.of(self._clock)
         with self._lock:
             if not (self._closed or self._waiting or len(self._idle) >= IDLE_MAX):
                 self._idle.append(connection)
@@ -116,11 +117,11 @@ class Pool:
         """
         if self._pid != getpid():
             self._begin()
-        now_ms = self._clock.epoch_ms()
+        now = Moment.of(self._clock)
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
-            if suspect_only and _is_young(connection, now_ms) and connection.is_alive():
+            if suspect_only and _is_young(connection, now) and connection.is_alive():
                 with self._lock:
                     self._idle.append(connection)
             else:
@@ -133,5 +134,9 @@ class Pool:
         self.drop_idle()
 
 
-def _is_young(connection: Connection, now_ms: int) -> bool:
-    return 0 <= now_ms - connection.idle_since_ms <= IDLE_AGE_MAX_MS
+def _is_young(connection: Connection, now: Moment) -> bool:
+    idle_since = connection.idle_since
+    return idle_since is not None and (
+        0 <= now.seconds_since(idle_since) * 1_000 <= IDLE_AGE_MAX_MS
+        and now.epoch_ms >= idle_since.epoch_ms  # a wall clock that was set back tells nothing
+    )

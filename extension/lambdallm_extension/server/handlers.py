@@ -36,11 +36,13 @@ class Handlers:
         telemetry: Telemetry,
         *,
         environment_id: Callable[[], str],
+        renew: Callable[[], bool],
     ) -> None:
         self._invocations = invocations
         self._chat = chat
         self._telemetry = telemetry
         self._environment_id = environment_id
+        self._renew = renew
         self._versions_compared = False
         self._routes: dict[tuple[str, str], Callable[[Message, int], Any]] = {
             _address(routes.BEGIN): self._begin,
@@ -50,6 +52,7 @@ class Handlers:
             _address(routes.SAVE): self._save,
             _address(routes.CHAT): self._ask,
             _address(routes.HEALTH): self._health,
+            _address(routes.RESTORED): self._restored,
         }
 
     def handle(self, method: str, path: str, body: bytes, *, connection: int) -> tuple[int, bytes]:
@@ -82,15 +85,21 @@ class Handlers:
     def _health(self, _message: Message, _connection: int) -> Message:
         return {"status": "ok", **self._version()}
 
+    def _restored(self, _message: Message, _connection: int) -> Message:
+        self._renew()
+        return self._version()
+
     def _begin(self, message: Message, connection: int) -> Message:
         _require(message, work_id=str, request_id=str, deadline_epoch_ms=int, wire_version=int)
+        if "continues" in message:
+            _require(message, continues=str)
         _check_wire(message["wire_version"])
         rule = message.get("session")
         if rule is not None:
             _check_rule(rule)
         self._compare_versions(message)
-        self._invocations.begin(message, connection)  # type: ignore[arg-type]  # checked above
-        return self._version()
+        writer = self._invocations.begin(message, connection)  # type: ignore[arg-type]  # checked
+        return {**self._version(), "writer": writer}
 
     def _end(self, message: Message, connection: int) -> Any:
         _require(message, work_id=str)

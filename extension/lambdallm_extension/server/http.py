@@ -14,7 +14,7 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, Protocol
 
 from lambda_runtime_api import http1
-from lambdallm_wire import codec, errors as wire_errors, names
+from lambdallm_wire import codec, errors as wire_errors, names, routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,9 @@ CONNECTIONS_MAX = 128
 
 ACCEPT_PAUSE_SECONDS = 0.05
 """After a failed accept, so that a lasting cause is no busy loop."""
+
+FAREWELLS = (routes.END.path,)
+"""Requests whose sender need not be there any more; who sends another one waits for its answer."""
 
 OK = 200
 FORBIDDEN_HEADERS = ("origin", "x-forwarded-for")
@@ -59,7 +62,7 @@ class Server:
             log: Gets a sentence about a fault of ours.
         """
         self._listener = listener
-        self._token = token.encode("ascii")
+        self._tokens: tuple[bytes, ...] = (token.encode("ascii"),)
         self._api = api
         self._log = log
         port = listener.getsockname()[1]
@@ -72,6 +75,23 @@ class Server:
     def start(self) -> None:
         """Serve from now on, on threads of its own."""
         Thread(target=self._accept, name="lambdallm-accept", daemon=True).start()
+
+    def renew(self, token: str, hand_out: Callable[[str], None]) -> None:
+        """Take another token in the place of the one before.
+
+        Args:
+            token: What every request must carry from now on.
+            hand_out: Leaves it where the SDK looks for it; until then both are good.
+
+        Raises:
+            OSError: It could not be handed out. Nobody gets an answer any more.
+        """
+        fresh = token.encode("ascii")
+        self._tokens = (fresh, *self._tokens)
+        try:
+            hand_out(token)
+        finally:
+            self._tokens = (fresh,)
 
     def close(self) -> None:
         """Close the socket and every connection."""
@@ -146,6 +166,8 @@ class Server:
             if not isinstance(request, http1.Request):
                 return
             keep_alive = request.keep_alive
+            if request.target not in FAREWELLS and _has_left(sock):
+                return  # this process stood still, and whoever asked has gone elsewhere
             problem = self._guard(request)
             if problem is None:
                 status, reply = self._api.handle(
@@ -166,7 +188,7 @@ class Server:
                 detail = f"Requests with {name!r} are refused: they come from a browser or a proxy."
                 return wire_errors.problem("forbidden", detail)
         given = request.header(names.TOKEN_HEADER).encode("latin-1")
-        if not hmac.compare_digest(given, self._token):
+        if not any(hmac.compare_digest(given, token) for token in self._tokens):
             detail = (
                 f"Send the header {names.TOKEN_HEADER} with the token from the file "
                 f"'{names.TOKEN_FILE}' in LAMBDALLM_DIRECTORY."
@@ -182,6 +204,14 @@ class Server:
             sock.sendall(http1.encode_response(error.status, headers, codec.encode(problem)))
         except OSError:
             return  # the client has gone; there is nobody to tell
+
+
+def _has_left(sock: socket.socket) -> bool:
+    """Say whether the client has closed, and sent nothing more before."""
+    try:
+        return not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
 
 
 def listen(port: int) -> socket.socket:

@@ -6,7 +6,6 @@ nor is it meant to: both are one user in one environment.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 
@@ -45,12 +44,21 @@ def write_token(directory: str, port: int, token: str) -> None:
     """
     path = f"{listen_directory(directory)}/{names.TOKEN_FILE}"
     draft = f"{path}.{os.getpid()}"
-    with contextlib.suppress(FileNotFoundError):
+    try:  # noqa: SIM105 - contextlib costs 3 ms, which a small function waits a second for
         os.unlink(draft)  # noqa: PTH108 - left by a process that was killed here
+    except FileNotFoundError:
+        pass
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     descriptor = os.open(draft, flags, 0o600)
     try:
         os.write(descriptor, f"{port} {token}\n".encode("ascii"))
+    except OSError as error:
+        os.unlink(draft)  # noqa: PTH108 - as above
+        message = (
+            f"{path} cannot be written, {error.strerror}; make room there, or set "
+            f"{names.ENVIRONMENT_DIRECTORY} to a directory that has some"
+        )
+        raise OSError(error.errno, message) from error
     finally:
         os.close(descriptor)
     os.replace(draft, path)  # noqa: PTH105

@@ -8,6 +8,10 @@
 
 Every write has one condition: the exchange stands as we last saw it, by number of turns and by
 writer. So of two deliveries that both hold it, one write wins, and the other one learns of it.
+
+A unit of work that moves from a lost engine to another one is a single delivery with two writers:
+the second `continues` the first. It is told all that was said, and replaces even an answer of the
+first one; that one may come to life again, and is then refused.
 """
 
 from __future__ import annotations
@@ -62,9 +66,11 @@ class ExchangeWriter:
         store: Store,
         clock: Clock,
         deadline_ms: Callable[[], int],
+        continues: str = "",
     ) -> None:
         self._rule = rule
         self._nonce = nonce
+        self._continues = continues
         self._store = store
         self._clock = clock
         self._deadline_ms = deadline_ms
@@ -97,7 +103,7 @@ class ExchangeWriter:
                     taken = session_items.read_exchange(item)
                     if head.holds(taken, item.expires_at, now=self._now()):
                         self._held = _Held(*taken)
-                        self._mine = not taken.answered or taken.writer == self._nonce
+                        self._mine = self._may_write(self._held) or taken.writer == self._nonce
                         return
                     head = head._replace(stale=taken)
             else:
@@ -151,6 +157,10 @@ class ExchangeWriter:
             self._transact([add])
         except errors.ConditionFailedError:
             self._mine = False  # another delivery has taken it over, which is as good
+
+    def _may_write(self, held: _Held) -> bool:
+        """Say whether an exchange that somebody else has written is ours to write anew."""
+        return not held.answered or held.writer == self._continues != ""
 
     def _now(self) -> int:
         return self._clock.epoch_ms() // 1_000
@@ -223,7 +233,7 @@ class ExchangeWriter:
                 continue
             if item.key == self._key:
                 self._held = _Held(*session_items.read_exchange(item))
-                self._mine = not self._held.answered or self._held == wrote
+                self._mine = self._may_write(self._held) or self._held == wrote
                 return clear
             if clear and item.key == self._head_key:
                 return False  # somebody has cleared more than we would

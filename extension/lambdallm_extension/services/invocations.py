@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lambdallm_extension import errors
 from lambdallm_extension.domain import flush
 from lambdallm_extension.services.sessions import SessionWork
-from lambdallm_extension.services.works import KILLED, Ending, Work
+from lambdallm_extension.services.works import KILLED, MOVED, Ending, Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 WORKS_MAX = 4_096
 """Units open at once; Managed Instances run at most 64 invocations. The oldest makes way."""
+
+BEGUN_MAX = 128
+"""Invocations whose `begin` is remembered: the loop over `/next` asks for this one and the last."""
 
 LAST_MS = 1_500
 """For what a killed process left: Shutdown lasts 2,000 ms, and 300 of them are kept free."""
@@ -65,20 +68,26 @@ class Invocations:
         self._number = 0
         self._held_request = ""
 
-    def begin(self, request: BeginRequest, connection: int) -> None:
+    def begin(self, request: BeginRequest, connection: int) -> str:
         """Open a unit of work and start reading its session.
 
         One of the same id makes way, and so do those whose deadline is long past.
+
+        Returns:
+            Who writes its exchange, "" without a session.
 
         Raises:
             SettingError: A session is declared and no store.
         """
         work = Work(request, connection, self._clock)
         rule = request.get("session")
+        writer = ""
         if rule is not None:
+            writer = f"{self._environment_id()}:{self._next_number()}"
             work.session = SessionWork(
                 rule,
-                nonce=f"{self._environment_id()}:{self._next_number()}",
+                nonce=writer,
+                continues=request.get("continues", ""),
                 store=self._store(),
                 workers=self._workers,
                 clock=self._clock,
@@ -95,11 +104,12 @@ class Invocations:
             self._remove(gone)
             self._works[work.work_id] = work
             self._begun[work.request_id] = None
-            while len(self._begun) > WORKS_MAX:
+            while len(self._begun) > BEGUN_MAX:
                 del self._begun[next(iter(self._begun))]
             self._changed.notify_all()
         if gone:
             self._finish_beside(gone, KILLED)
+        return writer
 
     def find(self, work_id: str) -> Work:
         """Return an open unit of work.
@@ -205,7 +215,10 @@ class Invocations:
 
     def _finish_beside(self, works: list[Work], ending: Ending) -> None:
         """Finish on a thread of its own: a worker must not wait for workers."""
-        Thread(target=self._finish_late, args=(works, ending), daemon=True).start()
+        try:
+            Thread(target=self._finish_late, args=(works, ending), daemon=True).start()
+        except RuntimeError:  # the environment has no more threads: then whoever asked waits
+            self._finish_late(works, ending)
 
     def _finish_late(self, works: list[Work], ending: Ending) -> None:
         """Finish when nobody is there to be told of a failure."""
@@ -248,6 +261,8 @@ class Invocations:
         if session is None:
             return
         session.close()
+        if ending.outcome == MOVED:
+            return  # whoever took it over writes all of it, and refuses what we still have
         if ending.outcome != "ok":
             session.fail()
         session.save(work.store_seconds())

@@ -57,9 +57,10 @@ class SessionWork:
     """A session within one unit of work. Calls come from one handler, in order.
 
     `nonce` names this object among all that ever were: transactions are named after it.
+    `continues` is the nonce of one whose unit of work goes on here, "" mostly.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a unit of work is made of
         self,
         rule: SessionRule,
         *,
@@ -68,6 +69,7 @@ class SessionWork:
         workers: Workers,
         clock: Clock,
         deadline_ms: Callable[[], int],
+        continues: str = "",
     ) -> None:
         self._rule = rule
         self._store = store
@@ -75,7 +77,7 @@ class SessionWork:
         self._deadline_ms = deadline_ms
         self._pk = keys.session_pk(rule["session_id"])
         self._exchange = ExchangeWriter(
-            rule, nonce, store=store, clock=clock, deadline_ms=deadline_ms
+            rule, nonce, store=store, clock=clock, deadline_ms=deadline_ms, continues=continues
         )
         self._lane = Lane(workers)
         self._upkeep = Lane(workers)

@@ -72,7 +72,7 @@ class Workers:
         """Run a call on another thread.
 
         Raises:
-            OverloadedError: Too many are waiting already; it is not run.
+            OverloadedError: Too many are waiting already, or there is no thread; it is not run.
         """
         task = Task(call)
         with self._lock:
@@ -82,10 +82,20 @@ class Workers:
             if self._idle:
                 self._idle -= 1
             elif self._threads < self._threads_max:
-                self._threads += 1
-                Thread(target=self._work, name="lambdallm-worker", daemon=True).start()
+                self._add_thread()
         self._queue.put(task)  # type: ignore[arg-type]  # the queue does not look inside
         return task
+
+    def _add_thread(self) -> None:
+        """Start one more; where the environment has no more of them, those there are must do."""
+        try:
+            Thread(target=self._work, name="lambdallm-worker", daemon=True).start()
+        except RuntimeError as error:
+            if not self._threads:
+                message = f"No thread is left in this environment ({error}); try again."
+                raise errors.OverloadedError(message) from error
+        else:
+            self._threads += 1
 
     def _work(self) -> None:
         while True:

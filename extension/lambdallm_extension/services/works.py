@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lambdallm_extension.domain import flush
 from lambdallm_extension.ports import InvocationReport
 from lambdallm_extension.services.metering import Totals
-from lambdallm_wire.chat import input_tokens
+from lambdallm_wire.tokens import input_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +29,9 @@ class Ending(NamedTuple):
     error_code: str
     handler_ms: float | None
 
+
+MOVED = "moved"
+"""The outcome of a unit that another engine has taken over: it writes what was said."""
 
 KILLED = Ending("killed", "", None)
 """The process was gone before it could say `end`."""

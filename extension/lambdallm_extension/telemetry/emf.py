@@ -21,6 +21,10 @@ SEVERAL_MODELS = "several"
 """Value of the dimension `Model` when one unit of work asked more than one."""
 
 
+SUCCEEDING = ("ok", "moved")
+"""Outcomes of an invocation that has not failed; one that moved is told by whoever ends it."""
+
+
 class EmfTelemetry:
     """Writes reports and sentences as lines."""
 
@@ -30,6 +34,7 @@ class EmfTelemetry:
         *,
         namespace: str,
         function_name: str,
+        host: str,
         metrics: bool,
     ) -> None:
         """Take where to write.
@@ -38,18 +43,25 @@ class EmfTelemetry:
             write_line: Gets one line without its end, from several threads.
             namespace: CloudWatch namespace.
             function_name: Value of the dimension `FunctionName`.
+            host: Where the engine runs, `sidecar` or `embedded`; a property of every metric line.
             metrics: False writes no metric lines; sentences are still written.
         """
         self._write_line = write_line
         self._namespace = namespace
         self._function_name = function_name
+        self._host = host
         self._metrics = metrics
 
     def emit(self, report: InvocationReport) -> None:
         """Write one metric line."""
         if self._metrics:
             self._write_line(
-                to_line(report, namespace=self._namespace, function_name=self._function_name)
+                to_line(
+                    report,
+                    namespace=self._namespace,
+                    function_name=self._function_name,
+                    host=self._host,
+                )
             )
 
     def drop(self, records: int, *, epoch_ms: int) -> None:
@@ -68,7 +80,7 @@ class EmfTelemetry:
         self._write_line("lambdallm: " + " ".join(message.split()))
 
 
-def to_line(report: InvocationReport, *, namespace: str, function_name: str) -> str:
+def to_line(report: InvocationReport, *, namespace: str, function_name: str, host: str) -> str:
     """Make the EMF line of a report. `CostUSD` is the exact decimal, all of its digits."""
     metrics = _metrics(report)
     dimensions = [["FunctionName"]]
@@ -83,6 +95,7 @@ def to_line(report: InvocationReport, *, namespace: str, function_name: str) -> 
         "requestId": report.request_id,
         "workId": report.work_id,
         "environmentId": report.environment_id,
+        "host": host,
         "outcome": report.outcome,
     }
     if report.error_code:
@@ -127,7 +140,7 @@ def _metrics(report: InvocationReport) -> dict[str, tuple[str, float]]:
         "UnpricedCalls": ("Count", report.unpriced_calls),
         "Errors": ("Count", report.errors),
         "Throttles": ("Count", report.throttles),
-        "FailedInvocations": ("Count", int(report.outcome != "ok")),
+        "FailedInvocations": ("Count", int(report.outcome not in SUCCEEDING)),
         "ColdStart": ("Count", int(report.cold_start)),
     }
     if report.calls:

@@ -1,6 +1,7 @@
 """The Runtime API and the Extensions API, as one environment answers them.
 
     /2018-06-01/runtime/invocation/next | ID/response | ID/error, runtime/init/error
+    /2018-06-01/runtime/restore/next, restore/error and /2021-04-23/credentials with SnapStart
     /2020-01-01/extension/register | event/next | init/error | exit/error
 
 Every rule is in `states`; here requests become calls and callers wait for their events.
@@ -14,11 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 from lambda_runtime_api.emulator.server import Answer
+from lambda_runtime_api.emulator.snapshots import CREDENTIALS_PATH
 from lambda_runtime_api.emulator.states import Life, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lambda_runtime_api.emulator.snapshots import Snapshot
     from lambda_runtime_api.emulator.variables import Function
     from lambda_runtime_api.http1 import Request
 
@@ -36,6 +39,8 @@ _PATHS = (
     f"{_EXTENSION}init/error",
     f"{_EXTENSION}exit/error",
 )
+
+_SNAPSHOT_PATHS = (f"{_RUNTIME}restore/next", f"{_RUNTIME}restore/error", CREDENTIALS_PATH)
 
 
 class Invocation(NamedTuple):
@@ -60,6 +65,7 @@ class Api:
         self.changed = threading.Condition()
         self.life: Life | None = None
         self.response: Response | None = None
+        self.snapshot: Snapshot | None = None
 
     def answer(self, request: Request, body: bytes) -> Answer | None:
         """Answer one request; None when the environment ends before there is an answer."""
@@ -69,6 +75,8 @@ class Api:
             if life is None:
                 return None
             try:
+                if self.snapshot and path in _SNAPSHOT_PATHS:
+                    return self._route_snapshot(self.snapshot, life, path, request, body)
                 return self._route(life, path, request, body)
             except RefusedError as error:
                 return _problem(error.status, error.error_type, error.message)
@@ -131,6 +139,28 @@ class Api:
             if life.ended:
                 return None
         return Answer(200, [_JSON, *invocation.headers], invocation.payload)
+
+    def _route_snapshot(
+        self, snapshot: Snapshot, life: Life, path: str, request: Request, body: bytes
+    ) -> Answer | None:
+        """Answer what only a function with SnapStart can ask."""
+        match (request.method, path):
+            case ("GET", "/2018-06-01/runtime/restore/next"):
+                return self._restore_next(life)
+            case ("POST", "/2018-06-01/runtime/restore/error"):
+                life.runtime_restore_error(_error_type(request, body, "Runtime.Unknown"), body)
+                return _accepted()
+            case _:
+                return snapshot.credentials(request.header("authorization"))
+
+    def _restore_next(self, life: Life) -> Answer | None:
+        life.runtime_restore_next()
+        self.changed.notify_all()
+        while not life.restored:
+            self.changed.wait()
+            if life.ended:
+                return None
+        return Answer(200, [_JSON], b"{}")
 
     def _runtime_says(self, life: Life, path: str, request: Request, body: bytes) -> Answer:
         match path.split("/"):

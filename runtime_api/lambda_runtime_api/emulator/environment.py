@@ -21,7 +21,13 @@ from lambda_runtime_api.emulator.logs import LogLine, LogPump
 from lambda_runtime_api.emulator.phases import Phases, Program
 from lambda_runtime_api.emulator.runtimes import prepare_runtime
 from lambda_runtime_api.emulator.server import Server, free_port
-from lambda_runtime_api.emulator.variables import Function, Places, function_variables
+from lambda_runtime_api.emulator.snapshots import Snapshot
+from lambda_runtime_api.emulator.variables import (
+    Function,
+    Places,
+    function_variables,
+    without_static_credentials,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,6 +81,7 @@ class Environment:
         freeze: bool = False,
         cpu_share: bool = False,
         memory_limit: bool = False,
+        snap_start: bool = False,
     ) -> None:
         """Prepare it; nothing is started yet.
 
@@ -94,10 +101,13 @@ class Environment:
             cpu_share: Let all processes together use `memory_mb` / 1,769 of one CPU; the Init
                 phase of a new environment is not limited, one after a reset is.
             memory_limit: Enforce `memory_mb`: beyond it the kernel ends a process.
+            snap_start: Be a clone of a snapshot (`snapshots`): `initialise` ends before it, the
+                first invocation restores it.
 
         Raises:
             RuntimeNotFoundError: The Python cannot run functions.
             ConfinementUnavailableError: This machine has no control groups for what was asked.
+            SnapshotUnavailableError: It cannot make clones whose Init is the same.
         """
         # Removed when this process ends too, should a signal come before the end of this method.
         self._folder = tempfile.TemporaryDirectory(prefix="lambda-", ignore_cleanup_errors=True)
@@ -119,17 +129,24 @@ class Environment:
         function = Function(function_name, handler, timeout_seconds, memory_mb, region)
         api = Api(function)
         self._server = Server(api.answer)
+        if snap_start:
+            api.snapshot = self._make_snapshot()
+        self.snapshot = api.snapshot
         given = {
             "AWS_LAMBDA_RUNTIME_API": self._server.address,
             "LAMBDALLM_DIRECTORY": str(self._directory / "lambdallm"),
             "LAMBDALLM_PORT": str(free_port()),
+            **(self.snapshot.variables if self.snapshot else {}),
             **({} if runtime else {"PATH": _path_without_python(self._own / "bin")}),
             **{name: _in_opt(value, places.opt) for name, value in variables.items()},
         }
         command = _runtime_command(places.task_root, runtime)
         if "AWS_LAMBDA_EXEC_WRAPPER" in given:
             command.insert(0, given["AWS_LAMBDA_EXEC_WRAPPER"])
-        program = Program(command, function_variables(function, places, runtime, given))
+        variables_of_all = function_variables(function, places, runtime, given)
+        if snap_start:
+            variables_of_all = without_static_credentials(variables_of_all)
+        program = Program(command, variables_of_all)
         self._pump = LogPump()
         self._phases = Phases(function, places, program, api, self._pump, self._confinement)
         self._lifecycle = Lifecycle(
@@ -191,6 +208,15 @@ class Environment:
         if self._running is not None:
             self._running.result()
 
+    def initialise(self) -> None:
+        """Run the Init phase now; without this the first invocation does.
+
+        With `snap_start` it ends where the snapshot is taken.
+        """
+        with self._invoking:
+            self.wait_until_idle()
+            self._worker.submit(self._lifecycle.initialise).result()
+
     def shutdown(self, reason: str = "spindown") -> None:
         """End the processes, as Lambda does with an environment that it needs no more.
 
@@ -237,6 +263,15 @@ class Environment:
             self._pump.close()
             self._confinement.remove()
             self._remove_folder()
+
+    def _make_snapshot(self) -> Snapshot:
+        try:
+            return Snapshot(self._own, self._server.address)
+        except BaseException:
+            self._server.close()
+            self._confinement.remove()
+            self._folder.cleanup()
+            raise
 
     def _remove_folder(self) -> None:
         """Remove it; a process that was just killed may finish one last write meanwhile."""

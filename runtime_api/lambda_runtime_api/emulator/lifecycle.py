@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from lambda_runtime_api.emulator import api as apis, phases as phase
 from lambda_runtime_api.emulator.confinement import MB_PER_CPU
+from lambda_runtime_api.emulator.snapshots import RESTORE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -92,6 +93,13 @@ class Lifecycle:
             self._phases.kill()
         self._unclean = False
 
+    def initialise(self) -> None:
+        """Run the Init phase alone, to the snapshot where there is one, unless it has been."""
+        if not self._phases.alive and not self._unclean:
+            self._initialise_first()
+        if self._freeze:
+            self._phases.freeze()
+
     def run(self, call: Call) -> None:
         """Run one invocation to its end, with the Init phase that it needs."""
         self._phases.thaw()
@@ -136,6 +144,9 @@ class Lifecycle:
             fault = self._phases.initialise(deadline)
             if fault is not None:
                 return fault
+        fault = self._phases.restore(time.monotonic() + RESTORE_SECONDS)
+        if fault is not None:
+            return fault
         tracing = call.headers.get("x-amzn-trace-id") or _new_trace()
         headers = [
             ("Lambda-Runtime-Aws-Request-Id", call.request_id),

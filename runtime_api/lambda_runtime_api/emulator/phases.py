@@ -132,16 +132,34 @@ class Phases:
             self._start_extension(life, file)
         if self._wait(lambda: life.registered, deadline) and life.fault is None:
             self._start_runtime(life)
-            self._wait(lambda: life.initialised, deadline)
+            self._wait(lambda: life.initialised or life.before_snapshot, deadline)
         for extension in life.extensions:
             events = ", ".join(extension.events)
             state = extension.state.value
             self._pump.note(
                 f"EXTENSION\tName: {extension.name}\tState: {state}\tEvents: [{events}]"
             )
-        if life.fault is None and not life.initialised:
+        if life.fault is None and not (life.initialised or life.before_snapshot):
             return Fault(TIMED_OUT, "Init timed out")
         return life.fault
+
+    def restore(self, deadline: float) -> Fault | None:
+        """Go on from the snapshot, if everything waits for that.
+
+        Args:
+            deadline: On the monotonic clock, for the hooks of the restore.
+        """
+        life = self._life
+        with self._api.changed:
+            if not life.before_snapshot:
+                return None
+            if self._api.snapshot is not None:
+                self._api.snapshot.restore()
+            life.restore()
+            self._api.changed.notify_all()
+        if not self._wait(lambda: life.initialised, deadline):
+            return life.fault or Fault(TIMED_OUT, "Restore timed out")
+        return None
 
     def begin_invoke(
         self, request_id: str, deadline: float, tracing: str, invocation: Invocation

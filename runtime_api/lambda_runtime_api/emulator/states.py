@@ -6,6 +6,8 @@ sockets, processes or clocks: callers tell it what was said, and ask it what may
     extension   Started ─register► Registered ─next► Ready ─event► Running ─next► Ready …
                                    └─init/error► InitError          └─exit/error► ExitError
     runtime     Started ─next► Ready ─event► Running ─response│error► ResponseSent ─next► Ready …
+                ├─restore/next► RestoreReady ─snapshot, restored► Restoring ─next► Ready …
+                │                                                  └─restore/error► RestoreError
                 └─init/error► InitError
 
 Source for moves and refusals: AWS's Runtime Interface Emulator, observed from outside
@@ -33,7 +35,10 @@ class State(str, Enum):
     READY = "Ready"
     RUNNING = "Running"
     RESPONSE_SENT = "RuntimeResponseSentState"
+    RESTORE_READY = "RestoreReady"
+    RESTORING = "Restoring"
     INIT_ERROR = "InitError"
+    RESTORE_ERROR = "RestoreError"
     EXIT_ERROR = "ExitError"
 
 
@@ -64,6 +69,7 @@ RUNTIME_MOVES: Moves = {
         "Ready",
         {
             State.STARTED: State.READY,
+            State.RESTORING: State.READY,
             State.READY: State.READY,
             State.RUNNING: State.RUNNING,  # asked again: the same invocation comes again
             State.RESPONSE_SENT: State.READY,
@@ -73,6 +79,9 @@ RUNTIME_MOVES: Moves = {
     "response": ("InvocationResponse", {State.RUNNING: State.RESPONSE_SENT}),
     "error": ("InvocationErrorResponse", {State.RUNNING: State.RESPONSE_SENT}),
     "init/error": ("InitError", {State.STARTED: State.INIT_ERROR}),
+    "restore/next": ("RestoreReady", {State.STARTED: State.RESTORE_READY}),
+    "restored": ("Restoring", {State.RESTORE_READY: State.RESTORING}),
+    "restore/error": ("RestoreError", {State.RESTORING: State.RESTORE_ERROR}),
 }
 
 
@@ -162,9 +171,16 @@ class Life:
     @property
     def initialised(self) -> bool:
         """Whether the runtime and every extension wait for their first event."""
-        return self._runtime is State.READY and all(
-            extension.state is State.READY for extension in self.extensions
-        )
+        return self._runtime is State.READY and self._extensions_ready
+
+    @property
+    def before_snapshot(self) -> bool:
+        """Whether the runtime waits for its restore, and every extension for its first event."""
+        return self._runtime is State.RESTORE_READY and self._extensions_ready
+
+    @property
+    def _extensions_ready(self) -> bool:
+        return all(extension.state is State.READY for extension in self.extensions)
 
     @property
     def responded(self) -> bool:
@@ -239,6 +255,25 @@ class Life:
             raise RefusedError(400, "InvalidRequestID", "Invalid request ID")
         self._move_runtime(said)
         self._invocation = None
+
+    def runtime_restore_next(self) -> None:
+        """The runtime may be made a snapshot of; nobody registers from here on."""
+        self._move_runtime("restore/next")
+        self._registration_open = False
+
+    def restore(self) -> None:
+        """Let the runtime go on from the snapshot."""
+        self._move_runtime("restored")
+
+    @property
+    def restored(self) -> bool:
+        """Whether the runtime may go on."""
+        return self._runtime is not State.RESTORE_READY
+
+    def runtime_restore_error(self, error_type: str, payload: bytes) -> None:
+        """A hook of the restore failed."""
+        self._move_runtime("restore/error")
+        self.fail(error_type, "The runtime could not be restored.", payload)
 
     def runtime_init_error(self, error_type: str, payload: bytes) -> None:
         """The runtime could not be initialised."""

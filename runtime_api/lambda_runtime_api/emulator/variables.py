@@ -30,6 +30,8 @@ _HIDDEN_FROM_EXTENSIONS = frozenset(
     }
 )
 
+_STATIC_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
 
 class Function(NamedTuple):
     """The function that an environment runs."""
@@ -96,6 +98,11 @@ def function_variables(
         library_path[:0] = [str(directory) for directory in runtime.library_path]
     variables["LD_LIBRARY_PATH"] = ":".join(library_path)
     return {**variables, **given}
+
+
+def without_static_credentials(variables: Mapping[str, str]) -> dict[str, str]:
+    """Leave out what a function with SnapStart is not given."""
+    return {name: value for name, value in variables.items() if name not in _STATIC_CREDENTIALS}
 
 
 def extension_variables(variables: Mapping[str, str]) -> dict[str, str]:

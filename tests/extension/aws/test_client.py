@@ -128,6 +128,20 @@ def test_after_a_freeze_an_idle_connection_is_judged_by_the_wall_clock(
     assert peer.connections == 2
 
 
+@pytest.mark.parametrize("which", ["monotonic", "boottime"])
+def test_another_clock_than_the_wall_s_may_be_the_one_that_saw_the_freeze(
+    serve, connect, hand_clock, which
+):
+    peer = serve(answer_all)
+    client = connect(peer.port, hand_clock)
+    client.post("/", HEADERS, b"", deadline_ms=hand_clock.now_ms + 10_000)
+
+    hand_clock.jump(which, pool.IDLE_AGE_MAX_MS / 1_000 + 1)
+    client.post("/", HEADERS, b"", deadline_ms=hand_clock.now_ms + 10_000)
+
+    assert peer.connections == 2
+
+
 def test_an_answer_that_is_cut_is_lost_even_where_sending_twice_does_no_harm(serve, connect):
     def behave(line):
         line.read()

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Queue
+from threading import Event
 
 import pytest
 
@@ -69,6 +70,45 @@ GOOD = {names.TOKEN_HEADER: TOKEN}
 def test_a_request_with_the_token_is_answered(port: int) -> None:
     assert ask(port, GOOD)[0] == 200
     assert ask(port, GOOD, host=f"localhost:{port}")[0] == 200
+
+
+def test_another_token_takes_the_place_of_the_one_before(api: EchoApi) -> None:
+    listener = listen(0)
+    port = listener.getsockname()[1]
+    server = Server(listener, TOKEN, api, lambda _: None)
+    server.start()
+    other = "b" * len(TOKEN)
+    fresh = {names.TOKEN_HEADER: other}
+    seen: list[int] = []
+
+    def hand_out(token: str) -> None:
+        assert token == other
+        seen.extend(ask(port, headers)[0] for headers in (GOOD, fresh))
+
+    try:
+        server.renew(other, hand_out)
+
+        assert seen == [200, 200]
+        assert [ask(port, headers)[0] for headers in (GOOD, fresh)] == [401, 200]
+    finally:
+        server.close()
+
+
+def test_a_token_that_could_not_be_handed_out_closes_the_api(api: EchoApi) -> None:
+    listener = listen(0)
+    server = Server(listener, TOKEN, api, lambda _: None)
+    server.start()
+
+    def hand_out(_token: str) -> None:
+        raise OSError(30, "Read-only file system")
+
+    try:
+        with pytest.raises(OSError, match="Read-only"):
+            server.renew("b" * len(TOKEN), hand_out)
+
+        assert ask(listener.getsockname()[1], GOOD)[0] == 401
+    finally:
+        server.close()
 
 
 @pytest.mark.parametrize(
@@ -190,3 +230,33 @@ def test_a_directory_of_somebody_else_is_not_used(tmp_path: Path) -> None:
 def test_tokens_do_not_repeat() -> None:
     assert len({token_file.make_token() for _ in range(100)}) == 100
     assert len(token_file.make_token()) == 2 * token_file.TOKEN_BYTES
+
+
+@pytest.mark.parametrize(
+    ("path", "acted_upon"), [("/v1/begin", False), ("/v1/chat", False), ("/v1/end", True)]
+)
+def test_a_request_whose_sender_has_left_is_acted_upon_only_if_it_is_a_farewell(
+    api: EchoApi, port: int, path: str, acted_upon: bool
+) -> None:
+    """As after a time in which this process stood still."""
+    stands_still, goes_on = Event(), Event()
+    answer = api.handle
+
+    def handle(method: str, path: str, body: bytes, *, connection: int) -> tuple[int, bytes]:
+        if path == "/v1/health":
+            stands_still.set()
+            goes_on.wait()
+        return answer(method, path, body, connection=connection)
+
+    api.handle = handle  # type: ignore[method-assign]
+    headers = [("host", f"127.0.0.1:{port}"), (names.TOKEN_HEADER, TOKEN)]
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(
+            http1.encode_request("GET", "/v1/health", headers)
+            + http1.encode_request("POST", path, headers, b"{}")
+        )
+        stands_still.wait()
+    goes_on.set()
+
+    api.ended.get(timeout=5)
+    assert (("POST", path, b"{}") in api.asked) is acted_upon

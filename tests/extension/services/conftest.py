@@ -54,7 +54,7 @@ class Sessions:
 
     def begin(
         self, identity: str = "", *, session_id: str = "s", ttl_seconds: int = 3_600,
-        max_messages: int | None = None,
+        max_messages: int | None = None, continues: str = "",
     ) -> SessionWork:  # fmt: skip
         number = next(self._numbers)
         rule: SessionRule = {
@@ -68,7 +68,7 @@ class Sessions:
         }
         return SessionWork(
             rule, nonce=str(number), store=self.store, workers=self.workers,
-            clock=self.clock, deadline_ms=lambda: self.clock.now_ms + 5_000,
+            clock=self.clock, deadline_ms=lambda: self.clock.now_ms + 5_000, continues=continues,
         )  # fmt: skip
 
     def say(self, *turns: tuple[str, str], identity: str = "", **rule: object) -> SessionWork:

@@ -151,3 +151,85 @@ def test_nothing_is_taken_after_the_end(sessions: Any) -> None:
 
     with pytest.raises(errors.InvalidRequestError, match="has ended"):
         add(work, ASK)
+
+
+# A unit of work that moves from a lost engine to another one; `sessions` numbers the writers
+
+MORE, SECOND = ("user", "and"), ("assistant", "second answer")
+
+
+def lost_after(sessions: Any, *turns: tuple[str, str]) -> Any:
+    lost = sessions.begin("message-1")
+    add(lost, *turns)
+    lost.save(5)
+    return lost
+
+
+@pytest.mark.parametrize("written", [[], [ASK], [ASK, ANSWER], [ASK, ANSWER, MORE]])
+def test_who_continues_a_unit_writes_all_of_it(sessions: Any, written: Any) -> None:
+    lost_after(sessions, *written)
+    other = sessions.begin("message-1", continues="1")
+    add(other, ASK, ANSWER)
+    add(other, MORE, SECOND)
+    other.save(5)
+
+    assert sessions.seen() == ["question", "answer", "and", "second answer"]
+
+
+def test_an_answer_is_replaced_by_who_continues_its_writer_and_by_nobody_else(
+    sessions: Any,
+) -> None:
+    lost_after(sessions, ASK, ANSWER)
+    for continues, expected in (("", "answer"), ("7", "answer"), ("1", "another")):
+        delivery = sessions.begin("message-1", continues=continues)
+        add(delivery, ASK, ("assistant", "another"))
+        delivery.save(5)
+
+        assert sessions.seen() == ["question", expected]
+
+
+def test_a_lost_engine_that_goes_on_takes_nothing_back(sessions: Any) -> None:
+    """It learns that its line has ended, and opens the exchange for a retry: too late."""
+    lost = lost_after(sessions, ASK, ANSWER)
+    other = sessions.begin("message-1", continues="1")
+    add(other, ASK, ANSWER)
+    other.save(5)
+    add(lost, MORE, SECOND)
+    lost.save(5)
+    fail(lost)
+
+    assert sessions.seen() == ["question", "answer"]
+
+
+@pytest.mark.parametrize("goes_on", ["writes", "fails"])
+def test_a_lost_engine_that_goes_on_first_is_written_over(sessions: Any, goes_on: str) -> None:
+    lost = lost_after(sessions, ASK, ANSWER)
+    other = sessions.begin("message-1", continues="1")
+    add(other, ASK)
+    other.save(5)
+    if goes_on == "writes":
+        add(lost, MORE, SECOND)
+        lost.save(5)
+    else:
+        fail(lost)
+    add(other, ("assistant", "the answer that left"))
+    other.save(5)
+
+    assert sessions.seen() == ["question", "the answer that left"]
+
+
+def test_a_lost_engine_between_two_writes_of_the_other_one_is_written_over(sessions: Any) -> None:
+    lost = lost_after(sessions, ASK)
+    other = sessions.begin("message-1", continues="1")
+    add(other, ASK)
+    other.save(5)
+
+    def goes_on() -> None:
+        add(lost, ANSWER)
+        lost.save(5)
+
+    sessions.store.before_transact = [goes_on]
+    add(other, ANSWER, MORE, SECOND)
+    other.save(5)
+
+    assert sessions.seen() == ["question", "answer", "and", "second answer"]

@@ -262,3 +262,21 @@ def test_a_silent_store_is_told_before_the_deadline(desk: Desk) -> None:
     with pytest.raises(errors.DeadlineError):
         desk.invocations.end({"work_id": "w", "outcome": "ok"}, 1)
     go.set()
+
+
+def test_a_unit_that_has_moved_is_reported_as_that_and_leaves_the_session_alone(
+    desk: Desk,
+) -> None:
+    """Whoever goes on with it writes all that was said, the question too."""
+    desk.begin(durability="before_response")
+    desk.invocations.session("w").append(
+        [{"role": "user", "content": "q", "metadata": {}, "at_epoch_ms": 1}],
+        metadata=None,
+        clear=False,
+    )
+    desk.invocations.end({"work_id": "w", "outcome": "moved"}, 1)
+    desk.invocations.disconnected(1)
+
+    (report,) = desk.reports.emitted
+    assert report.outcome == "moved"
+    assert not [sk for sk in desk.sessions.store.partition() if sk.startswith("TURN")]

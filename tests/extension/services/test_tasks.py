@@ -1,6 +1,8 @@
 """Threads beside the caller: bounded, in order where that is asked for, never waiting in a ring."""
 
-from threading import Event, current_thread
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, current_thread, stack_size
 
 import pytest
 
@@ -55,6 +57,36 @@ def test_more_waiting_calls_than_allowed_are_refused_with_words() -> None:
     assert first.wait(5)
     assert all(task.wait(5) for task in waiting)
     lane.wait(0)
+
+
+@contextmanager
+def no_more_threads() -> Iterator[None]:
+    """Let every start of a thread fail, as where an environment has its 1,024 of them."""
+    before = stack_size(1 << 46)  # more than a process can address
+    try:
+        yield
+    finally:
+        stack_size(before)
+
+
+def test_where_no_thread_can_be_started_those_there_are_do_the_work() -> None:
+    workers, go = Workers(threads_max=2), Event()
+    busy = workers.start(lambda: go.wait(10))
+    with no_more_threads():
+        waiting = [workers.start(current_thread) for _ in range(3)]
+    go.set()
+    assert busy.wait(5)
+    assert len({task.wait(5).ident for task in waiting}) == 1
+
+
+def test_without_any_thread_a_call_is_refused_with_words_and_the_next_one_runs() -> None:
+    workers = Workers(threads_max=1)
+    with no_more_threads():
+        for _ in range(2):
+            with pytest.raises(errors.OverloadedError, match="No thread is left"):
+                workers.start(lambda: True)
+
+    assert workers.start(lambda: True).wait(5)
 
 
 def test_a_lane_runs_in_order_and_ends_with_the_first_failure() -> None:

@@ -22,7 +22,7 @@ REPORT = InvocationReport(
 
 
 def line(report: InvocationReport) -> str:
-    return emf.to_line(report, namespace="LambdaLLM", function_name="chat")
+    return emf.to_line(report, namespace="LambdaLLM", function_name="chat", host="sidecar")
 
 
 def test_the_line_is_one_json_object_whose_metrics_have_values() -> None:
@@ -60,7 +60,11 @@ def test_no_model_dimension_without_a_call_and_one_value_for_several() -> None:
 def test_metrics_can_be_turned_off(metrics: bool, lines: int) -> None:
     written: list[str] = []
     telemetry = emf.EmfTelemetry(
-        written.append, namespace="LambdaLLM", function_name="chat", metrics=metrics
+        written.append,
+        namespace="LambdaLLM",
+        function_name="chat",
+        host="sidecar",
+        metrics=metrics,
     )
 
     telemetry.emit(REPORT)
@@ -68,3 +72,18 @@ def test_metrics_can_be_turned_off(metrics: bool, lines: int) -> None:
 
     telemetry.log("first\nsecond")
     assert written[-1] == "lambdallm: first second"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "failed"), [("ok", 0), ("moved", 0), ("error", 1), ("killed", 1)]
+)
+def test_a_unit_that_moved_to_another_engine_has_not_failed(outcome: str, failed: int) -> None:
+    line = json.loads(
+        emf.to_line(
+            REPORT._replace(outcome=outcome), namespace="n", function_name="f", host="embedded"
+        )
+    )
+
+    assert line["FailedInvocations"] == failed
+    assert line["outcome"] == outcome
+    assert line["host"] == "embedded"

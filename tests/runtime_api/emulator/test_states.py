@@ -173,11 +173,14 @@ def test_the_moves_of_the_runtime_are_these() -> None:
     allowed = {said: {state.name for state in moves} for said, (_, moves) in RUNTIME_MOVES.items()}
 
     assert allowed == {
-        "next": {"STARTED", "READY", "RUNNING", "RESPONSE_SENT"},
+        "next": {"STARTED", "RESTORING", "READY", "RUNNING", "RESPONSE_SENT"},
         "event": {"READY", "RUNNING"},
         "response": {"RUNNING"},
         "error": {"RUNNING"},
         "init/error": {"STARTED"},
+        "restore/next": {"STARTED"},
+        "restored": {"RESTORE_READY"},
+        "restore/error": {"RESTORING"},
     }
 
 

@@ -1,0 +1,188 @@
+"""One connection to the sidecar, and how long its silence is believed.
+
+*   begin, append and health are answered at once: five slices of 10 ms, and it stands still
+*   window, save and end wait for the store: after 20 ms somebody looks whether it lives
+*   chat: looked at before, and then waited for
+"""
+
+from __future__ import annotations
+
+from _socket import (  # the C module alone: `socket` costs 4 ms more to import
+    AF_INET,
+    IPPROTO_TCP,
+    MSG_PEEK,
+    SOCK_STREAM,
+    TCP_NODELAY,
+    socket,
+)
+
+from lambda_runtime_api import http1
+from lambdallm import _settings
+from lambdallm_wire import names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Reply = tuple[int, bytes]
+
+CONNECT_SECONDS = 0.05
+"""A connection on the same machine takes microseconds; more than this is no sidecar."""
+
+SLICES = 5
+SLICE_SECONDS = 0.01
+"""A sidecar that says nothing for five slices of 10 ms is hung.
+
+Slices, because a small function's processes are throttled together (7 % of a CPU at 128 MB, in
+periods of 20 ms or more): a single wait of 50 ms would expire while nobody was allowed to run.
+"""
+
+LATE_SECONDS = 0.005
+LATE_WEIGHT = 0.1
+"""A wait that ends late counts a tenth: we were not let run, and so neither was the sidecar.
+
+Where it stands still nobody uses up what the processes may use, and waits end on time.
+"""
+
+QUIET_SECONDS = 0.02
+"""Silence after which a call that may take longer is looked after; doubled each time it lives."""
+
+QUIET_MAX_SECONDS = 1.0
+
+
+class SilentError(TimeoutError):
+    """Nothing came for so long that the sidecar must be standing still."""
+
+
+class Unsent(Exception):  # noqa: N818 - it says what is true of the request, not what went wrong
+    """The sidecar cannot have got the whole request; the cause is why."""
+
+
+class Connection:
+    """One TCP connection and the reader of its replies. For one request at a time."""
+
+    def __init__(self, port: int) -> None:
+        """Connect.
+
+        Raises:
+            OSError: Nobody listens, or no place is left in the queue.
+        """
+        self._socket = socket(AF_INET, SOCK_STREAM)
+        try:
+            self._socket.settimeout(CONNECT_SECONDS)
+            self._socket.connect((names.HOST, port))
+            self._socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        except BaseException:
+            self._socket.close()
+            raise
+        self._reader = http1.Reader(requests=False)
+        self.reusable = True
+
+    def exchange_at_once(self, method: str, data: bytes, slices: int = SLICES) -> Reply:
+        """Send a request that a living sidecar answers at once, and return the reply.
+
+        Raises:
+            Unsent: Not all of the request went out.
+            SilentError: The sidecar stands still.
+            OSError, ProtocolError: The connection ended, or something else answers.
+        """
+        self._send(data)
+        return self._read(method, lambda size: self._in_slices(self._socket.recv, size, slices))
+
+    def exchange(
+        self,
+        method: str,
+        data: bytes,
+        timeout_seconds: float,
+        watch: Callable[[], None] | None = None,
+    ) -> Reply:
+        """Send a request that may take its time, and return the reply.
+
+        Args:
+            method: Of the request.
+            data: The request.
+            timeout_seconds: For the reply.
+            watch: Called while nothing comes; raises what is to end the wait.
+
+        Raises:
+            Unsent: Not all of the request went out.
+            TimeoutError: No reply came in time.
+            OSError, ProtocolError: The connection ended, or something else answers.
+        """
+        until = _settings.monotonic() + timeout_seconds
+        self._send(data)
+        quiet, believed = QUIET_SECONDS, 1.0
+
+        def receive(size: int) -> bytes:
+            nonlocal quiet, believed
+            while (started := _settings.monotonic()) < until:
+                wait = until - started if watch is None else min(until - started, quiet)
+                self._socket.settimeout(wait)
+                try:
+                    return self._socket.recv(size)
+                except TimeoutError:
+                    believed -= _weight(started, wait)
+                    if watch is not None and believed <= 0:
+                        watch()
+                        quiet, believed = min(2 * quiet, QUIET_MAX_SECONDS), 1.0
+            raise TimeoutError
+
+        return self._read(method, receive)
+
+    def say(self, data: bytes) -> None:
+        """Leave a last message, which nobody waits for an answer to, and close."""
+        try:
+            self._socket.settimeout(0)
+            self._socket.send(data)
+        except OSError:
+            pass  # it has ended, or is full of what was never read: then the end is the message
+        finally:
+            self.close()
+
+    def is_stale(self) -> bool:
+        """Say whether the peer has closed, or said something that nobody asked for."""
+        self._socket.settimeout(0)  # MSG_DONTWAIT would not do: a timeout waits before `recv`
+        try:
+            self._socket.recv(1, MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def close(self) -> None:
+        """Close it; the sidecar sees that at once."""
+        self._socket.close()
+
+    def _send(self, data: bytes) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._in_slices(self._socket.send, rest, SLICES) :]
+        except OSError as error:
+            raise Unsent from error
+
+    def _in_slices(self, call: Callable[[Any], Any], argument: object, slices: int) -> Any:
+        """Wait for a call on the socket as long as the sidecar may be given the benefit."""
+        self._socket.settimeout(SLICE_SECONDS)
+        left: float = slices
+        while True:
+            started = _settings.monotonic()
+            try:
+                return call(argument)
+            except TimeoutError:
+                left -= _weight(started, SLICE_SECONDS)
+                if left <= 0:
+                    raise SilentError from None
+
+    def _read(self, method: str, receive: Callable[[int], bytes]) -> Reply:
+        self._reader.expect(method)
+        head, body = http1.receive(self._reader, receive)
+        self.reusable = head.keep_alive
+        return head.status, body  # type: ignore[union-attr]  # a client's reader reads responses
+
+
+def _weight(started: float, seconds: float) -> float:
+    """Say how much a wait in vain is worth as evidence."""
+    return LATE_WEIGHT if _settings.monotonic() - started > seconds + LATE_SECONDS else 1
