@@ -77,9 +77,10 @@ class EndReply(TypedDict):
 
 
 class Health(TypedDict):
-    """Answer of the health route."""
+    """Answer of the health route. `pid` tells a stopped process from a slow one."""
 
     status: Literal["ok"]
+    pid: int
     wire_version: int
     sidecar_version: str
     environment_id: str

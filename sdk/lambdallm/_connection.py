@@ -1,12 +1,14 @@
 """One connection to the sidecar, and how long its silence is believed.
 
-*   begin, append and health are answered at once: five slices of 10 ms, and it stands still
+*   begin, append and health are answered at once: after five slices of 10 ms it stands still,
+    unless its process may run and only lacks the CPU
 *   window, save and end wait for the store: after 20 ms somebody looks whether it lives
 *   chat: looked at before, and then waited for
 """
 
 from __future__ import annotations
 
+import os
 from _socket import (  # the C module alone: `socket` costs 4 ms more to import
     AF_INET,
     IPPROTO_TCP,
@@ -45,10 +47,17 @@ LATE_WEIGHT = 0.1
 Where it stands still nobody uses up what the processes may use, and waits end on time.
 """
 
+SLOW_SECONDS = 2.0
+"""So long a sidecar is waited for whose process may run: it lacks the CPU, not the will."""
+
 QUIET_SECONDS = 0.02
 """Silence after which a call that may take longer is looked after; doubled each time it lives."""
 
 QUIET_MAX_SECONDS = 1.0
+
+_STAT_MAX_BYTES = 512
+_MAY_RUN = (b"R", b"S", b"D")
+"""Running, sleeping, waiting for a disk: not stopped, traced or dead (proc_pid_stat(5))."""
 
 
 class SilentError(TimeoutError):
@@ -62,8 +71,12 @@ class Unsent(Exception):  # noqa: N818 - it says what is true of the request, no
 class Connection:
     """One TCP connection and the reader of its replies. For one request at a time."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, pid: int = 0) -> None:
         """Connect.
+
+        Args:
+            port: Where the sidecar listens.
+            pid: Its process, 0 if nobody knows.
 
         Raises:
             OSError: Nobody listens, or no place is left in the queue.
@@ -77,6 +90,7 @@ class Connection:
             self._socket.close()
             raise
         self._reader = http1.Reader(requests=False)
+        self.pid = pid
         self.reusable = True
 
     def exchange_at_once(self, method: str, data: bytes, slices: int = SLICES) -> Reply:
@@ -167,13 +181,14 @@ class Connection:
         """Wait for a call on the socket as long as the sidecar may be given the benefit."""
         self._socket.settimeout(SLICE_SECONDS)
         left: float = slices
+        slow_until = _settings.monotonic() + SLOW_SECONDS
         while True:
             started = _settings.monotonic()
             try:
                 return call(argument)
             except TimeoutError:
                 left -= _weight(started, SLICE_SECONDS)
-                if left <= 0:
+                if left <= 0 and not (started < slow_until and _may_run(self.pid)):
                     raise SilentError from None
 
     def _read(self, method: str, receive: Callable[[int], bytes]) -> Reply:
@@ -186,3 +201,18 @@ class Connection:
 def _weight(started: float, seconds: float) -> float:
     """Say how much a wait in vain is worth as evidence."""
     return LATE_WEIGHT if _settings.monotonic() - started > seconds + LATE_SECONDS else 1
+
+
+def _may_run(pid: int) -> bool:
+    """Say whether a process is there and not stopped; False if nobody can tell."""
+    try:
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        state = os.read(descriptor, _STAT_MAX_BYTES).rpartition(b") ")[2][:1]
+    except OSError:
+        return False  # it has just ended
+    finally:
+        os.close(descriptor)
+    return state in _MAY_RUN

@@ -87,6 +87,7 @@ class SidecarTransport:
         self._open: set[Connection] = set()
         self.broken = False
         self._silent = False
+        self._pid = 0
 
     @classmethod
     def find(cls, settings: Settings) -> SidecarTransport:
@@ -189,7 +190,7 @@ class SidecarTransport:
 
     def _connect(self) -> Connection:
         try:
-            connection = Connection(self._port)
+            connection = Connection(self._port, self._pid)
         except OSError as error:
             raise Unsent from error
         self._open.add(connection)
@@ -208,7 +209,9 @@ class SidecarTransport:
         try:
             connection = self._lines.add(self._connect()).connection
             status, body = connection.exchange_at_once(routes.HEALTH.method, self._health)
-            decode_reply(status, body)["sidecar_version"]
+            health = decode_reply(status, body)
+            health["sidecar_version"]
+            self._pid = connection.pid = health.get("pid", 0)
         except (Unsent, OSError, ValueError, KeyError, _errors.LambdaLLMError) as error:
             self.close()
             raise _absent(error) from error
@@ -305,11 +308,10 @@ class SidecarTransport:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
             if connection is None:
-                break
+                return self._connect()
             if not connection.is_stale():
                 return connection
             self._discard(connection)
-        return self._connect()
 
     def _give_back(self, connection: Connection) -> None:
         if connection.reusable:

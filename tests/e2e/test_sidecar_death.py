@@ -75,10 +75,10 @@ def at(point, body):
     pid = sidecar()
     number = signal.Signals[body["signal"]]
     os.kill(pid, number)
-    if number == signal.SIGSTOP:  # it goes on when the answer has left
-        threading.Timer(GOES_ON_SECONDS, os.kill, [pid, signal.SIGCONT]).start()
     while state(pid) not in "TZ":
         pass
+    if number == signal.SIGSTOP:  # it goes on when the answer has left
+        threading.Timer(GOES_ON_SECONDS, os.kill, [pid, signal.SIGCONT]).start()
 
 def state(pid):
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -102,8 +103,6 @@ def test_a_freeze_in_the_middle_of_an_invocation_only_delays_it(
     with start_ours(variables=servers.variables, timeout_seconds=10) as environment:
         chat = Chat(environment, "frozen in the middle")
         assert chat.heard() == "Heard 1."
-        import threading
-
         threading.Timer(0.15, environment.freeze).start()
         threading.Timer(0.6, environment.thaw).start()
         assert chat.heard() == "Heard 2."
@@ -119,6 +118,56 @@ def test_a_host_that_fails_takes_nothing_that_was_acknowledged(
             environment.kill()
 
     assert stored_turns(dynamodb, "host fails") == ["user", "assistant"] * 3
+
+
+def test_a_model_call_that_a_freeze_interrupts_is_not_asked_again(
+    start_ours: Callable[..., Any], servers: Servers
+) -> None:
+    """Its answer is lost, and it may have been billed: the caller is told so."""
+    with start_ours(variables=servers.variables, timeout_seconds=5) as environment:
+        chat = Chat(environment, "frozen while asking")
+        assert chat.heard() == "Heard 1."
+        servers.model.delay_seconds = 0.5
+
+        def interrupt() -> None:
+            while len(servers.asked.requests) < 2:
+                time.sleep(0.01)
+            environment.freeze()
+            servers.model.cut()
+            servers.model.delay_seconds = 0.0
+            environment.thaw()
+
+        interrupting = threading.Thread(target=interrupt)
+        interrupting.start()
+        lost = chat.say()
+        interrupting.join()
+        assert lost.error_type is not None
+        assert "may be billed" in lost.payload.decode()
+        assert len(servers.asked.requests) == 2
+
+        assert chat.heard() == "Heard 2."
+
+
+def test_a_host_that_fails_in_an_invocation_takes_nothing_that_was_acknowledged(
+    start_ours: Callable[..., Any], servers: Servers, dynamodb: Service
+) -> None:
+    session = "host fails in an invocation"
+    with start_ours(variables=servers.variables, timeout_seconds=10) as environment:
+        chat = Chat(environment, session)
+        assert chat.heard() == "Heard 1."
+
+        def fail_when_stored() -> None:
+            while len(stored_turns(dynamodb, session)) < 4:
+                time.sleep(0.01)
+            environment.kill()
+
+        failing = threading.Thread(target=fail_when_stored)
+        failing.start()
+        assert chat.say(after="hang").error_type is not None
+        failing.join()
+
+        assert chat.heard() == "Heard 3."
+    assert stored_turns(dynamodb, session) == ["user", "assistant"] * 3
 
 
 def test_shutdown_writes_what_is_still_to_be_written(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from lambdallm_extension import VERSION, errors, startup
@@ -83,7 +84,7 @@ class Handlers:
             return _refusal(wire_errors.problem("sidecar", detail, retryable=True))
 
     def _health(self, _message: Message, _connection: int) -> Message:
-        return {"status": "ok", **self._version()}
+        return {"status": "ok", "pid": os.getpid(), **self._version()}
 
     def _restored(self, _message: Message, _connection: int) -> Message:
         self._renew()
