@@ -30,8 +30,9 @@ def _turn(event, context):
     count = len(context.session.messages)
     NOTE["read"] = now()
     if event.get("save"):
-        burn(event.get("burn_ms", 0))
         context.session.add_message("user", "What was asked this time, in a few words?")
+        NOTE["asked"] = now()
+        burn(event.get("burn_ms", 0))
         NOTE["said"] = now()
         context.session.add_message("assistant", "What was answered this time, in a few words.")
     return count
@@ -69,10 +70,11 @@ def one(event, context):
     started = now()
     count = _HANDLERS[durability](event, context)
     ended = now()
-    read, said = NOTE["read"], NOTE.get("said", ended)
+    read, asked, said = NOTE["read"], NOTE.get("asked", ended), NOTE.get("said", ended)
     return {
         "count": count,
         "read": [b - a for a, b in zip(started, read, strict=True)],
+        "ask": [b - a for a, b in zip(read, asked, strict=True)],
         "save": [b - a for a, b in zip(said, ended, strict=True)],
         "all": [b - a for a, b in zip(started, ended, strict=True)],
     }

@@ -68,17 +68,21 @@ CHAT = (
 from lambdallm import MemoryStrategy, Session, handler as lambdallm_handler
 
 GOES_ON_SECONDS = 0.3
+TIMERS = []
 
 def at(point, body):
     if body.get("point") != point:
         return
+    for timer in TIMERS:  # of the invocation before: it would undo this one
+        timer.join()
     pid = sidecar()
     number = signal.Signals[body["signal"]]
     os.kill(pid, number)
     while state(pid) not in "TZ":
         pass
     if number == signal.SIGSTOP:  # it goes on when the answer has left
-        threading.Timer(GOES_ON_SECONDS, os.kill, [pid, signal.SIGCONT]).start()
+        TIMERS[:] = [threading.Timer(GOES_ON_SECONDS, os.kill, [pid, signal.SIGCONT])]
+        TIMERS[0].start()
 
 def state(pid):
     try:
@@ -135,7 +139,9 @@ def test_a_sidecar_that_stands_still_at_any_point_costs_no_turn_and_no_second_ca
         for point in ("", *POINTS, *POINTS, ""):
             messages.append(f"{len(messages)} {point}")
             event = said(messages[-1], session_id, point=point, signal="SIGSTOP")
-            replies.append(json.loads(env.invoke(event).json()["body"]))
+            invocation = env.invoke(event)
+            assert invocation.error_type is None, [line.text for line in env.logs]
+            replies.append(json.loads(invocation.json()["body"]))
             env.wait_until_idle()
 
     check_conversation(replies, messages, model_server)
@@ -150,6 +156,8 @@ def test_a_sidecar_that_is_killed_at_any_point_costs_no_turn_and_no_second_call(
     with host({"app.py": CHAT}, opt=layer, variables=chat_variables) as env:
         for message in messages:
             event = said(message, session_id, point=message, signal="SIGKILL")
-            replies.append(json.loads(env.invoke(event).json()["body"]))
+            invocation = env.invoke(event)
+            assert invocation.error_type is None, [line.text for line in env.logs]
+            replies.append(json.loads(invocation.json()["body"]))
 
     check_conversation(replies, messages, model_server)
