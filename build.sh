@@ -215,7 +215,7 @@ template_tools() {
 
 run_tests() {
   local all_pythons=no argument
-  local arguments=()
+  local arguments=(-n auto --maxprocesses 4) # whoever wants another number says -n after it
   for argument in "$@"; do
     case "$argument" in
       --all) arguments+=(-m "not aws") ;;
@@ -229,7 +229,7 @@ run_tests() {
   runtime_interface_emulator
   unlocked
   if [ "$all_pythons" = no ]; then
-    exec .venv/bin/python -m pytest ${arguments[@]+"${arguments[@]}"}
+    exec .venv/bin/python -m pytest "${arguments[@]}"
   fi
   local version path python failed=""
   while read -r version path <&3; do
@@ -241,7 +241,7 @@ run_tests() {
       python=.venvs/$version/bin/python
     fi
     say "testing on Python $version"
-    "$python" -m pytest ${arguments[@]+"${arguments[@]}"} 3<&- || failed="$failed $version"
+    "$python" -m pytest "${arguments[@]}" 3<&- || failed="$failed $version"
   done 3< <(find_pythons)
   [ -z "$failed" ] || { printf 'failed on Python%s\n' "$failed" >&2; exit 1; }
 }
