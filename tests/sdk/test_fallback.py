@@ -7,9 +7,11 @@ the model a server that counts.
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -59,9 +61,17 @@ class SidecarProcess:
         if number == KILL:
             self._process.wait()
         elif number == STOP:
-            status = Path(f"/proc/{self._process.pid}/stat")
-            while status.read_text().rpartition(")")[2].split()[0] != "T":
-                pass
+            self._wait_stopped()
+            while _is_locked():  # by a process that stands still: no table of DynamoDB would be
+                self._process.send_signal(signal.SIGCONT)
+                time.sleep(0.005)
+                self._process.send_signal(STOP)
+                self._wait_stopped()
+
+    def _wait_stopped(self) -> None:
+        status = Path(f"/proc/{self._process.pid}/stat")
+        while status.read_text().rpartition(")")[2].split()[0] != "T":
+            pass
 
     def finish(self) -> list[dict[str, Any]]:
         """Let it end; return its metric lines."""
@@ -69,6 +79,20 @@ class SidecarProcess:
             self._process.send_signal(signal.SIGCONT)
         output, _ = self._process.communicate("")
         return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+
+
+def _is_locked() -> bool:
+    """Say whether a write to the store would have to wait."""
+    path = os.environ["LAMBDALLM_STORE"].removeprefix("sqlite:///")
+    database = sqlite3.connect(path, timeout=0, isolation_level=None)
+    try:
+        database.execute("BEGIN IMMEDIATE")
+        database.execute("ROLLBACK")
+    except sqlite3.OperationalError:
+        return True
+    finally:
+        database.close()
+    return False
 
 
 class Bedrock:
