@@ -104,6 +104,7 @@ class Engine:
             self.telemetry,
             environment_id=self.environment_id,
         )
+        self.invocations.never_frozen = self.settings.managed_instances
         self._handlers = Handlers(
             self.invocations,
             self.chat,

@@ -35,9 +35,12 @@ PROGRAM = REPOSITORY / ".cache" / "rie" / "aws-lambda-rie"
 LAMBDA_ROOT = Path(__file__).with_name("lambda_root.sh")
 STARTING_SECONDS = 20
 STOPPING_SECONDS = 6
+WORKER_SECONDS = 5
+UNAVAILABLE = b"Runtime.Unavailable"
 INVOKE_PATH = "/2015-03-31/functions/function/invocations"
 PLATFORM_LINE = re.compile(
-    r"\d\d [A-Z][a-z][a-z] \d{4} [\d:,]+ \[[A-Z]+\] \(|(START|END|REPORT) RequestId: |lambda_root: "
+    r"\d\d [A-Z][a-z][a-z] \d{4} [\d:,]+ \[[A-Z]+\] \(|(START|END|REPORT) RequestId: |"
+    r"lambda_root: |time=\d{4}-\d\d-\d\dT\S+ level="
 )
 VARIABLES = {
     "AWS_REGION": "us-east-1",
@@ -91,11 +94,13 @@ class AwsEnvironment:
         timeout_seconds: float = 3.0,
         memory_mb: int = 256,
         function_name: str = "function",
+        managed_concurrency: int = 0,
     ) -> None:
         self._work = Path(tempfile.mkdtemp(prefix="aws-lambda-"))
         self._output = self._work / "output"
         for name in ("root", "output"):
             (self._work / name).mkdir()
+        (self._work / "output").chmod(0o777)  # on Managed Instances a user without rights writes
         self._opt = opt
         self._ports = free_port(), free_port()
         runtime = prepare_runtime(Path(python), self._work / "libraries") if python else None
@@ -124,11 +129,18 @@ class AwsEnvironment:
                 "AWS_EXECUTION_ENV": f"AWS_Lambda_python{runtime.version}",
                 "PYTHONPATH": f"/var/task:{site_packages}:/opt/python:/var/runtime",
             }
+        self._managed_concurrency = managed_concurrency
+        if managed_concurrency:
+            del self._variables["AWS_LAMBDA_INITIALIZATION_TYPE"]  # AWS's emulator sets it itself
+            self._variables["AWS_LAMBDA_MAX_CONCURRENCY"] = str(managed_concurrency)
         self._variables |= variables or {}
         self._process: subprocess.Popen[bytes] | None = None
         self._invoking = threading.Lock()
+        self._under_way = 0
 
     def __enter__(self) -> AwsEnvironment:
+        if self._managed_concurrency:
+            self._start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -139,9 +151,11 @@ class AwsEnvironment:
     def logs(self) -> list[LogLine]:
         """What was printed so far: the function's lines first, then the others in their order."""
         lines = [LogLine("function", text) for text in self._lines("function.log")]
+        also = {text for _, text in lines} if self._managed_concurrency else ()
         for text in self._lines("emulator.log"):
             source = "platform" if PLATFORM_LINE.match(text) else "extension"
-            lines.append(LogLine(source, text))
+            if text not in also:
+                lines.append(LogLine(source, text))
         return lines
 
     @property
@@ -153,7 +167,10 @@ class AwsEnvironment:
         folder = self._opt / "extensions" if self._opt else None
         names = sorted(path.name for path in folder.iterdir()) if folder and folder.is_dir() else []
         for pid in children:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has ended meanwhile
             if b"awslambdaric" in command or b"bootstrap" in command:
                 found["runtime"] = pid
             elif names:
@@ -163,6 +180,8 @@ class AwsEnvironment:
     def invoke(self, payload: object, *, headers: Mapping[str, str] | None = None) -> Invocation:
         """Invoke the function; AWS's emulator answers when the extensions have finished, too."""
         event = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        if self._managed_concurrency:
+            return self._invoke_managed(event, headers or {})
         with self._invoking:
             if self._process is None:
                 self._start()
@@ -189,6 +208,26 @@ class AwsEnvironment:
             duration_ms=duration_ms,
             logs=logs,
         )
+
+    def _invoke_managed(self, event: bytes, headers: Mapping[str, str]) -> Invocation:
+        """Invoke, among others; as soon as the worker of an earlier one asks for more."""
+        begun = time.monotonic()
+        with self._invoking:
+            self._under_way += 1
+        try:
+            status, body = self._post(event, headers)
+            while UNAVAILABLE in body and time.monotonic() - begun < WORKER_SECONDS:
+                if self._under_way > self._managed_concurrency:
+                    break
+                time.sleep(0.01)
+                status, body = self._post(event, headers)
+        finally:
+            with self._invoking:
+                self._under_way -= 1
+        duration_ms = (time.monotonic() - begun) * 1_000
+        error_type = _error_type(status, body, "")
+        return Invocation("", body, error_type, cold=False, init_ms=None,
+                          duration_ms=duration_ms, logs=[])  # fmt: skip
 
     def wait_until_idle(self) -> None:
         """Nothing to wait for: `invoke` has waited."""
@@ -265,10 +304,10 @@ class AwsEnvironment:
 
 def _children(pid: int) -> list[int]:
     """List the children of all threads of a process, oldest first."""
-    try:
-        lists = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
+    lists = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread has ended
+            lists.append(path.read_text())
     return sorted(int(child) for child in " ".join(lists).split())
 
 
@@ -278,7 +317,9 @@ def _error_type(status: int, body: bytes, said: str) -> str | None:
         return "Sandbox.Timedout"
     with contextlib.suppress(ValueError):
         answer = json.loads(body)
-        if isinstance(answer, dict) and {"errorType", "errorMessage"} <= answer.keys():
+        if isinstance(answer, dict) and (
+            {"errorType", "errorMessage"} <= answer.keys() or answer.keys() == {"errorType"}
+        ):
             return str(answer["errorType"])
     fatal = re.search(r"First fatal error stored in appctx: (\S+)", said)
     if fatal is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STARTING_SECONDS = 30
+PROGRAMS = Path(__file__).with_name("programs")
 
 
 class Start:
@@ -144,6 +146,15 @@ def make_layer(folder: Path) -> Path:
             path = Path(layer.extract(entry, opt))
             path.chmod(entry.external_attr >> 16 & 0o777 or 0o755)
     return opt
+
+
+@pytest.fixture
+def watcher(tmp_path: Path) -> Path:
+    """What stands in `/opt`: an extension that says what it sees (`programs/watcher`)."""
+    folder = tmp_path / "opt"
+    (folder / "extensions").mkdir(parents=True)
+    shutil.copy(PROGRAMS / "watcher", folder / "extensions")
+    return folder
 
 
 @pytest.fixture(scope="session")

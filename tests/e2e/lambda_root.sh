@@ -70,7 +70,13 @@ fi
 # read behind the wrapper, which may have put another one in its place.
 cat > "$root/var/runtime/bootstrap" << 'BOOTSTRAP'
 #!/bin/sh
-exec >> /mnt/output/function.log 2>&1
+if [ -n "${AWS_LAMBDA_MAX_CONCURRENCY:-}" ]; then
+    mkfifo /mnt/output/function.lines # AWS's emulator reads these lines too, and passes them on
+    tee -a /mnt/output/function.log < /mnt/output/function.lines &
+    exec > /mnt/output/function.lines 2>&1
+else
+    exec >> /mnt/output/function.log 2>&1
+fi
 [ ! -x /var/task/bootstrap ] || exec ${AWS_LAMBDA_EXEC_WRAPPER:-} /var/task/bootstrap
 exec ${AWS_LAMBDA_EXEC_WRAPPER:-} /var/lang/bin/python3 -s -c '
 import os, sys

@@ -67,6 +67,8 @@ class Invocations:
         self._ending = 0
         self._number = 0
         self._held_request = ""
+        self.never_frozen = False
+        """Whether nobody stops this process after a response, as on Managed Instances."""
 
     def begin(self, request: BeginRequest, connection: int) -> str:
         """Open a unit of work and start reading its session.
@@ -155,7 +157,7 @@ class Invocations:
             self._finish_beside([work], ending)
             return work.reply()
         self._finish(work, ending)
-        if self._held_request != work.request_id:
+        if not self._goes_on(work):
             self._recorder().wait(flush.OUTAGE_MAX_MS / 1_000)
         return work.reply()
 
@@ -210,8 +212,11 @@ class Invocations:
 
         Not when the environment could be frozen in between: nobody would finish then.
         """
-        held = self._held_request == work.request_id
-        return held and work.session is not None and not work.session.waits
+        return self._goes_on(work) and work.session is not None and not work.session.waits
+
+    def _goes_on(self, work: Work) -> bool:
+        """Say whether this process can finish what it began after the response."""
+        return self.never_frozen or self._held_request == work.request_id
 
     def _finish_beside(self, works: list[Work], ending: Ending) -> None:
         """Finish on a thread of its own: a worker must not wait for workers."""

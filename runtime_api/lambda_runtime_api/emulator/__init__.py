@@ -8,11 +8,26 @@ with Environment(Path("function"), "app.handler", opt=Path("unpacked-layer")) as
     assert environment.invoke({"name": "Ada"}).json() == "Hello Ada"
 ```
 
-On request it freezes processes between invocations, gives them a function's share of a CPU and its
-memory, and ends them without a word (`freeze`, `cpu_share`, `memory_limit`, `kill`).
+What it does as Lambda does, with the documented times:
 
-What it does not do: isolate the file system (paths of the layer lie in `opt`, not in `/opt`),
-deliver telemetry, stream responses.
+* Init of 10 s; one that fails or lasts longer is repeated inside the invocation and its timeout.
+* The caller is answered when the runtime has answered; extensions work on until they ask for the
+  next event, or until the timeout, which then resets the environment all the same.
+* A timeout, and the end of the runtime or of any extension (with any status), reset it: SIGTERM
+  and 300 ms for the runtime, SHUTDOWN and 2,000 ms in all for extensions that asked for it, SIGKILL
+  for the rest. The next invocation starts everything anew; `/tmp` stays as it was.
+* On request processes are frozen between invocations, share a function's part of a CPU, have no
+  more than its memory, end without a word, or are clones of a snapshot (`freeze`, `cpu_share`,
+  `memory_limit`, `kill`, `snap_start`). `network.Relay` breaks their connections.
+
+What it asks of the machine: shares and limits need Linux's control groups (version 1), writable,
+and are refused without them; freezing is done by signals then.
+
+What it does not do: isolate the file system (paths of the layer lie in `opt`, not in `/opt`) or the
+network, deliver telemetry, run several invocations at once (Managed Instances), stream responses
+(they are collected first), bill. Where AWS's own emulator can be asked, both are compared in
+`tests/e2e/test_agreement.py` and `test_agreement_faults.py`; `tests/e2e/agreement.py` names the
+differences.
 """
 
 from lambda_runtime_api.emulator.environment import Environment

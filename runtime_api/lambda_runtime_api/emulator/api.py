@@ -3,6 +3,7 @@
     /2018-06-01/runtime/invocation/next | ID/response | ID/error, runtime/init/error
     /2018-06-01/runtime/restore/next, restore/error and /2021-04-23/credentials with SnapStart
     /2020-01-01/extension/register | event/next | init/error | exit/error
+    /2022-07-01/telemetry; the Logs API before it (/2020-08-15/logs) says that it is not supported
 
 Every rule is in `states`; here requests become calls and callers wait for their events.
 """
@@ -14,12 +15,15 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
+from lambda_runtime_api.emulator.platform_events import PlatformEvents
 from lambda_runtime_api.emulator.server import Answer
 from lambda_runtime_api.emulator.snapshots import CREDENTIALS_PATH
 from lambda_runtime_api.emulator.states import Life, RefusedError
+from lambda_runtime_api.emulator.telemetry import Telemetry
+from lambda_runtime_api.emulator.variables import MANAGED_INSTANCES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from lambda_runtime_api.emulator.snapshots import Snapshot
     from lambda_runtime_api.emulator.variables import Function
@@ -31,6 +35,8 @@ PAYLOAD_MAX_BYTES = 6_291_556
 _JSON = ("content-type", "application/json")
 _RUNTIME = "/2018-06-01/runtime/"
 _EXTENSION = "/2020-01-01/extension/"
+_TELEMETRY = "/2022-07-01/telemetry"
+LOGS_PATH = "/2020-08-15/logs"
 _PATHS = (
     f"{_RUNTIME}invocation/next",
     f"{_RUNTIME}init/error",
@@ -38,6 +44,7 @@ _PATHS = (
     f"{_EXTENSION}event/next",
     f"{_EXTENSION}init/error",
     f"{_EXTENSION}exit/error",
+    _TELEMETRY,
 )
 
 _SNAPSHOT_PATHS = (f"{_RUNTIME}restore/next", f"{_RUNTIME}restore/error", CREDENTIALS_PATH)
@@ -60,12 +67,24 @@ class Response(NamedTuple):
 class Api:
     """Answers the processes of an environment. `changed` guards and announces all its state."""
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: Function, initialization_type: str = "on-demand") -> None:
+        """Begin without a life; `Phases` brings one.
+
+        Args:
+            function: The function.
+            initialization_type: As in `AWS_LAMBDA_INITIALIZATION_TYPE`.
+        """
         self._function = function
+        self.telemetry = Telemetry(managed=initialization_type == MANAGED_INSTANCES)
+        self.events = PlatformEvents(self.telemetry.publish, function, initialization_type)
         self.changed = threading.Condition()
         self.life: Life | None = None
         self.response: Response | None = None
         self.snapshot: Snapshot | None = None
+
+    def new_life(self, external_names: Iterable[str]) -> Life:
+        """Make the states of a new life."""
+        return Life(external_names, lambda: str(uuid4()))
 
     def answer(self, request: Request, body: bytes) -> Answer | None:
         """Answer one request; None when the environment ends before there is an answer."""
@@ -91,21 +110,21 @@ class Api:
                 answer = self._extension_next(life, request)
             case ("POST", "/2020-01-01/extension/register"):
                 answer = self._register(life, request, body)
-            case ("PUT", "/2022-07-01/telemetry" | "/2020-08-15/logs"):
+            case ("PUT", "/2022-07-01/telemetry"):
+                answer = self._subscribe(life, request, body)
+            case ("PUT", "/2020-08-15/logs"):
                 answer = _problem(202, "Telemetry.NotSupported", "Telemetry API is not supported")
             case ("POST", "/2018-06-01/runtime/init/error"):
                 life.runtime_init_error(_error_type(request, body, "Runtime.Unknown"), body)
                 answer = _accepted()
-            case ("POST", "/2020-01-01/extension/init/error"):
-                answer = _extension_error(life, "init/error", request)
-            case ("POST", "/2020-01-01/extension/exit/error"):
-                answer = _extension_error(life, "exit/error", request)
+            case ("POST", "/2020-01-01/extension/init/error" | "/2020-01-01/extension/exit/error"):
+                answer = _extension_error(life, path[len(_EXTENSION) :], request)
             case (_, _) if path in _PATHS:
                 answer = Answer(405, [], b"")
             case ("POST", _) if path.startswith(_RUNTIME):
                 answer = self._runtime_says(life, path[len(_RUNTIME) :], request, body)
             case _:
-                answer = _not_found()
+                answer = not_found()
         return answer
 
     def _register(self, life: Life, request: Request, body: bytes) -> Answer:
@@ -120,6 +139,12 @@ class Api:
             registration["accountId"] = self._function.account_id
         headers = [_JSON, ("Lambda-Extension-Identifier", extension.identifier)]
         return Answer(200, headers, json.dumps(registration).encode())
+
+    def _subscribe(self, life: Life, request: Request, body: bytes) -> Answer:
+        identifier = request.header("lambda-extension-identifier")
+        extension = life.find(identifier, f"Unknown extension {identifier}")
+        self.telemetry.subscribe(extension.name, body)
+        return Answer(200, [("content-type", "text/plain; charset=utf-8")], b'"OK"')
 
     def _extension_next(self, life: Life, request: Request) -> Answer | None:
         extension = life.extension_next(request.header("lambda-extension-identifier"))
@@ -165,26 +190,34 @@ class Api:
     def _runtime_says(self, life: Life, path: str, request: Request, body: bytes) -> Answer:
         match path.split("/"):
             case ["invocation", request_id, "response" | "error" as said]:
-                life.runtime_responds(request_id, said)
+                pass
             case _:
-                return _not_found()
+                return not_found()
+        answer = _accepted()
         if said == "error":
-            self.response = Response(body, _error_type(request, body, "Function.Unknown"))
+            response = Response(body, _error_type(request, body, "Function.Unknown"))
         elif len(body) > PAYLOAD_MAX_BYTES:
-            return self._too_large(len(body))
+            response = _too_large(len(body))
+            message = f"Exceeded maximum allowed payload size ({PAYLOAD_MAX_BYTES} bytes)."
+            answer = _problem(413, "RequestEntityTooLarge", message)
         else:
-            self.response = Response(body, None)
-        return _accepted()
+            response = Response(body, None)
+        self._take(life, request_id, response, request)
+        return answer
 
-    def _too_large(self, size: int) -> Answer:
-        error_type = "Function.ResponseSizeTooLarge"
-        message = (
-            f"Response payload size ({size} bytes) exceeded maximum allowed payload size "
-            f"({PAYLOAD_MAX_BYTES} bytes)."
-        )
-        self.response = Response(problem_payload(error_type, message), error_type)
-        message = f"Exceeded maximum allowed payload size ({PAYLOAD_MAX_BYTES} bytes)."
-        return _problem(413, "RequestEntityTooLarge", message)
+    def _take(self, life: Life, request_id: str, response: Response, request: Request) -> None:
+        """Take what the runtime answers, if it may answer now."""
+        life.runtime_responds(request_id, request.target.rpartition("/")[2])
+        self.response = response
+
+
+def _too_large(size: int) -> Response:
+    error_type = "Function.ResponseSizeTooLarge"
+    message = (
+        f"Response payload size ({size} bytes) exceeded maximum allowed payload size "
+        f"({PAYLOAD_MAX_BYTES} bytes)."
+    )
+    return Response(problem_payload(error_type, message), error_type)
 
 
 def problem_payload(error_type: str, message: str) -> bytes:
@@ -220,7 +253,8 @@ def _accepted() -> Answer:
     return Answer(202, [_JSON], b'{"status":"OK"}\n')
 
 
-def _not_found() -> Answer:
+def not_found() -> Answer:
+    """Answer a request for what is not there."""
     return Answer(404, [("content-type", "text/plain")], b"404 page not found\n")
 
 

@@ -1,18 +1,23 @@
 """What holds an environment's processes together: frozen as one, one share of a CPU, one memory.
 
 Linux's control groups (version 1) do all of it where the user may write them. Freezing works
-without them too, by SIGSTOP for every process group; shares of a CPU and memory do not.
+without them too, by SIGSTOP for every process; shares of a CPU and memory do not.
+
+None of its processes outlives an environment, and none outlives an emulator that is killed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
+import secrets
 import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from lambda_runtime_api.emulator import descendants
+from lambda_runtime_api.emulator.guardian import Guardian
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +38,6 @@ FREEZING_SECONDS = 5.0
 REMOVING_SECONDS = 2.0
 PREFIX = "lambda-emulator-"
 
-_number = itertools.count(1)
-
 
 class ConfinementUnavailableError(Exception):
     """This machine cannot do what was asked; the message says why."""
@@ -49,12 +52,13 @@ class MemoryLimitUnavailableError(ConfinementUnavailableError):
 
 
 class Confinement:
-    """Control groups of one environment; none where nothing needs them."""
+    """All processes of one environment, in control groups where something needs them."""
 
-    def __init__(self, *, freeze: bool, cpu_share: bool, memory_bytes: int = 0) -> None:
+    def __init__(self, mark: str, *, freeze: bool, cpu_share: bool, memory_bytes: int = 0) -> None:
         """Make the groups.
 
         Args:
+            mark: An entry of the environment of every process, `NAME=value`.
             freeze: Use the freezer if the machine has it.
             cpu_share: `limit_cpu` will be asked.
             memory_bytes: What all processes together may use; 0 for no limit. Beyond it the
@@ -64,11 +68,12 @@ class Confinement:
             CpuShareUnavailableError: There is no cpu controller that can be written.
             MemoryLimitUnavailableError: There is no memory controller.
         """
-        name = f"{PREFIX}{os.getpid()}-{next(_number)}"
-        _sweep()
+        name = PREFIX + secrets.token_hex(8)
+        self._mark = mark
         self._freezer = _make("freezer", name) if freeze else None
         self._cpu = _make("cpu", name) if cpu_share else None
         self._memory = _make("memory", name) if memory_bytes else None
+        self.guardian = Guardian(mark, self._groups())
         if cpu_share and self._cpu is None:
             self.remove()
             raise CpuShareUnavailableError(_reason("cpu"))
@@ -80,7 +85,7 @@ class Confinement:
 
     @property
     def freezes(self) -> bool:
-        """Whether `freeze` and `thaw` work; else process groups have to be stopped."""
+        """Whether the machine's freezer does it, and not signals."""
         return self._freezer is not None
 
     def command(self, command: Sequence[str]) -> list[str]:
@@ -100,15 +105,38 @@ class Confinement:
             (self._cpu / "cpu.cfs_quota_us").write_text(str(quota))
 
     def freeze(self) -> None:
-        """Stop every process where it is."""
-        self._set("FROZEN")
+        """Stop every process where it is.
+
+        Raises:
+            TimeoutError: One cannot be stopped.
+        """
+        if self._freezer is None:
+            descendants.stop(self._mark)
+        else:
+            _set(self._freezer, "FROZEN")
 
     def thaw(self) -> None:
         """Let every process go on."""
-        self._set("THAWED")
+        if self._freezer is None:
+            descendants.go_on(self._mark)
+        else:
+            _set(self._freezer, "THAWED")
+
+    def kill(self) -> None:
+        """End every process, those too that left the groups of their parents.
+
+        Raises:
+            TimeoutError: One does not end.
+        """
+        for group in self._groups():
+            for pid in (group / "cgroup.procs").read_text().split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+        descendants.kill(self._mark)
 
     def remove(self) -> None:
         """Give the groups back; their processes have ended."""
+        self.guardian.close()
         for group in self._groups():
             _remove(group)
         self._freezer = self._cpu = self._memory = None
@@ -116,18 +144,17 @@ class Confinement:
     def _groups(self) -> list[Path]:
         return [group for group in (self._freezer, self._cpu, self._memory) if group is not None]
 
-    def _set(self, state: str) -> None:
-        if self._freezer is None:
-            return
-        file = self._freezer / "freezer.state"
+
+def _set(freezer: Path, state: str) -> None:
+    file = freezer / "freezer.state"
+    file.write_text(state)
+    give_up = time.monotonic() + FREEZING_SECONDS
+    while file.read_text().strip() != state:
+        if time.monotonic() > give_up:
+            message = f"The processes did not become {state} in {FREEZING_SECONDS} s."
+            raise TimeoutError(message)
+        time.sleep(0.001)
         file.write_text(state)
-        give_up = time.monotonic() + FREEZING_SECONDS
-        while file.read_text().strip() != state:
-            if time.monotonic() > give_up:
-                message = f"The processes did not become {state} in {FREEZING_SECONDS} s."
-                raise TimeoutError(message)
-            time.sleep(0.001)
-            file.write_text(state)
 
 
 def why_no_cpu_share() -> str:
@@ -156,27 +183,11 @@ def _make(controller: str, name: str) -> Path | None:
     if mounted is None:
         return None
     group = mounted / name
-    group.mkdir()
+    try:
+        group.mkdir()
+    except OSError:  # a container may show the folder, and forbid this
+        return None
     return group
-
-
-def _sweep() -> None:
-    """End what an emulator left behind that was killed: frozen processes would stay for ever."""
-    for controller in ("freezer", "cpu", "memory"):
-        mounted = _mounted(controller)
-        for group in mounted.glob(f"{PREFIX}*") if mounted else ():
-            owner = group.name[len(PREFIX) :].partition("-")[0]
-            if owner.isdigit() and not Path("/proc", owner).exists():
-                _end_all(group)
-                _remove(group)
-
-
-def _end_all(group: Path) -> None:
-    with contextlib.suppress(OSError):
-        for pid in (group / "cgroup.procs").read_text().split():
-            os.kill(int(pid), signal.SIGKILL)
-    with contextlib.suppress(OSError):
-        (group / "freezer.state").write_text("THAWED")
 
 
 def _remove(group: Path) -> None:

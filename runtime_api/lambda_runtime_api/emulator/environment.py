@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -18,11 +19,13 @@ from lambda_runtime_api.emulator.api import Api
 from lambda_runtime_api.emulator.confinement import Confinement
 from lambda_runtime_api.emulator.lifecycle import Call, Invocation, Lifecycle
 from lambda_runtime_api.emulator.logs import LogLine, LogPump
+from lambda_runtime_api.emulator.managed import ManagedApi, ManagedInstance
 from lambda_runtime_api.emulator.phases import Phases, Program
 from lambda_runtime_api.emulator.runtimes import prepare_runtime
 from lambda_runtime_api.emulator.server import Server, free_port
 from lambda_runtime_api.emulator.snapshots import Snapshot
 from lambda_runtime_api.emulator.variables import (
+    MANAGED_INSTANCES,
     Function,
     Places,
     function_variables,
@@ -82,6 +85,7 @@ class Environment:
         cpu_share: bool = False,
         memory_limit: bool = False,
         snap_start: bool = False,
+        managed_concurrency: int = 0,
     ) -> None:
         """Prepare it; nothing is started yet.
 
@@ -103,6 +107,9 @@ class Environment:
             memory_limit: Enforce `memory_mb`: beyond it the kernel ends a process.
             snap_start: Be a clone of a snapshot (`snapshots`): `initialise` ends before it, the
                 first invocation restores it.
+            managed_concurrency: Be a Managed Instance (`managed`) that runs so many invocations at
+                once, from several threads; it starts with the `with` block. Nothing else that can
+                be asked for here goes together with it, but a limit of memory.
 
         Raises:
             RuntimeNotFoundError: The Python cannot run functions.
@@ -112,31 +119,38 @@ class Environment:
         # Removed when this process ends too, should a signal come before the end of this method.
         self._folder = tempfile.TemporaryDirectory(prefix="lambda-", ignore_cleanup_errors=True)
         self._own = Path(self._folder.name)
+        self._directory_given = directory is not None
         self._directory = directory or self._own / "tmp"
         self._directory.mkdir(parents=True, exist_ok=True)
         places = Places(task_root.resolve(), opt and opt.resolve(), self._directory)
-        try:
+        region = variables.get("AWS_REGION", "us-east-1")
+        function = Function(function_name, handler, timeout_seconds, memory_mb, region)
+        managed = ManagedApi(function, managed_concurrency) if managed_concurrency else None
+        api = managed or Api(function, "snap-start" if snap_start else "on-demand")
+        with ExitStack() as resources:
+            resources.callback(self._remove_folder)
             runtime = prepare_runtime(Path(python), self._own / "runtime") if python else None
-            self._confinement = Confinement(
+            server = Server(api.answer)
+            resources.callback(server.close)
+            if snap_start:
+                api.snapshot = Snapshot(self._own, server.address)
+            confinement = Confinement(
+                f"AWS_LAMBDA_RUNTIME_API={server.address}",
                 freeze=freeze,
                 cpu_share=cpu_share,
                 memory_bytes=memory_mb * 1_048_576 if memory_limit else 0,
             )
-        except BaseException:
-            self._folder.cleanup()
-            raise
-        region = variables.get("AWS_REGION", "us-east-1")
-        function = Function(function_name, handler, timeout_seconds, memory_mb, region)
-        api = Api(function)
-        self._server = Server(api.answer)
-        if snap_start:
-            api.snapshot = self._make_snapshot()
+            resources.callback(confinement.remove)
+            self._pump = LogPump(api.telemetry.line)
+            resources.callback(self._pump.close)
+            self._resources = resources.pop_all()
         self.snapshot = api.snapshot
         given = {
-            "AWS_LAMBDA_RUNTIME_API": self._server.address,
+            "AWS_LAMBDA_RUNTIME_API": server.address,
             "LAMBDALLM_DIRECTORY": str(self._directory / "lambdallm"),
             "LAMBDALLM_PORT": str(free_port()),
             **(self.snapshot.variables if self.snapshot else {}),
+            **(_managed_variables(managed_concurrency) if managed else {}),
             **({} if runtime else {"PATH": _path_without_python(self._own / "bin")}),
             **{name: _in_opt(value, places.opt) for name, value in variables.items()},
         }
@@ -147,10 +161,12 @@ class Environment:
         if snap_start:
             variables_of_all = without_static_credentials(variables_of_all)
         program = Program(command, variables_of_all)
-        self._pump = LogPump()
-        self._phases = Phases(function, places, program, api, self._pump, self._confinement)
+        self._phases = Phases(function, places, program, api, self._pump, confinement)
         self._lifecycle = Lifecycle(
             function, self._phases, self._pump, init_seconds=init_seconds, freeze=freeze
+        )
+        self._managed = (
+            ManagedInstance(function, self._phases, managed, self._pump) if managed else None
         )
         self._invoking = threading.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="emulator-phases")
@@ -158,6 +174,8 @@ class Environment:
         self._closed = False
 
     def __enter__(self) -> Environment:
+        if self._managed:
+            self._managed.initialise()
         return self
 
     def __exit__(
@@ -187,7 +205,8 @@ class Environment:
         """Invoke the function once and return its answer, as soon as the runtime gives it.
 
         An environment takes one invocation at a time: this waits until extensions have finished
-        the one before, where on AWS another environment would be started.
+        the one before, where on AWS another environment would be started. A Managed Instance
+        refuses what it has no worker for (`Runtime.Unavailable`).
 
         Args:
             payload: The event: bytes as they are, anything else as JSON.
@@ -198,6 +217,8 @@ class Environment:
         by_name = {name.lower(): value for name, value in headers.items()}
         answered: Future[Invocation] = Future()
         call = Call(str(uuid4()), event, by_name, answered.set_result)
+        if self._managed:
+            return self._managed.invoke(call)
         with self._invoking:
             self.wait_until_idle()
             self._running = self._worker.submit(self._run, call, answered)
@@ -205,6 +226,8 @@ class Environment:
 
     def wait_until_idle(self) -> None:
         """Wait until the last invocation is over for extensions too, and all logs are there."""
+        if self._managed:
+            self._managed.wait_until_idle()
         if self._running is not None:
             self._running.result()
 
@@ -213,6 +236,9 @@ class Environment:
 
         With `snap_start` it ends where the snapshot is taken.
         """
+        if self._managed:
+            self._managed.initialise()
+            return
         with self._invoking:
             self.wait_until_idle()
             self._worker.submit(self._lifecycle.initialise).result()
@@ -220,22 +246,27 @@ class Environment:
     def shutdown(self, reason: str = "spindown") -> None:
         """End the processes, as Lambda does with an environment that it needs no more.
 
-        A later invocation starts them anew, as a new environment on the same machine.
+        A later invocation starts them anew, as a new environment whose `/tmp` is empty; a folder
+        that was given as `directory` keeps what is in it.
 
         Args:
-            reason: What the extensions are told: `spindown`, `timeout` or `failure`.
+            reason: What the extensions are told: `spindown`, `timeout` or `failure`, as the
+                service spells them; its documentation has them in upper case.
         """
         self.wait_until_idle()
-        self._lifecycle.shut_down(reason)
+        (self._managed or self._lifecycle).shut_down(reason)
+        self._empty_directory()
 
     def kill(self) -> None:
         """End the processes without SHUTDOWN, as the failure of a host does.
 
-        A later invocation starts them anew, as a new environment on the same machine.
+        The caller of an invocation that is under way gets an error. A later one starts them
+        anew, as after `shutdown`.
         """
         self._phases.kill_processes()
         self.wait_until_idle()
-        self._lifecycle.kill()
+        (self._managed or self._lifecycle).kill()
+        self._empty_directory()
 
     @property
     def frozen(self) -> bool:
@@ -255,23 +286,16 @@ class Environment:
         if self._closed:
             return
         self._closed = True
-        try:
-            self.shutdown()
-        finally:
-            self._worker.shutdown()
-            self._server.close()
-            self._pump.close()
-            self._confinement.remove()
-            self._remove_folder()
+        with ExitStack() as ending:  # from the last to the first, whatever fails
+            ending.push(self._resources)
+            ending.callback(self._worker.shutdown)
+            ending.callback((self._managed or self._lifecycle).shut_down, "spindown")
+            ending.callback(self.wait_until_idle)
 
-    def _make_snapshot(self) -> Snapshot:
-        try:
-            return Snapshot(self._own, self._server.address)
-        except BaseException:
-            self._server.close()
-            self._confinement.remove()
-            self._folder.cleanup()
-            raise
+    def _empty_directory(self) -> None:
+        if not self._directory_given:
+            shutil.rmtree(self._directory)
+            self._directory.mkdir()
 
     def _remove_folder(self) -> None:
         """Remove it; a process that was just killed may finish one last write meanwhile."""
@@ -289,6 +313,15 @@ class Environment:
             if not answered.done():
                 answered.set_exception(error)
             raise
+
+
+def _managed_variables(concurrency: int) -> dict[str, str]:
+    """Make what a Managed Instance is told; its logs are JSON."""
+    return {
+        "AWS_LAMBDA_INITIALIZATION_TYPE": MANAGED_INSTANCES,
+        "AWS_LAMBDA_LOG_FORMAT": "JSON",
+        "AWS_LAMBDA_MAX_CONCURRENCY": str(concurrency),
+    }
 
 
 def _runtime_command(task_root: Path, runtime: PythonRuntime | None) -> list[str]:

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from lambda_runtime_api.emulator import api as apis, phases as phase
 from lambda_runtime_api.emulator.confinement import MB_PER_CPU
+from lambda_runtime_api.emulator.platform_events import Bill, Done
 from lambda_runtime_api.emulator.snapshots import RESTORE_SECONDS
 
 if TYPE_CHECKING:
@@ -89,8 +90,7 @@ class Lifecycle:
 
     def kill(self) -> None:
         """End the processes without SHUTDOWN; what comes next is a new environment."""
-        if self._phases.alive:
-            self._phases.kill()
+        self._phases.kill()
         self._unclean = False
 
     def initialise(self) -> None:
@@ -108,16 +108,22 @@ class Lifecycle:
         init_ms = self._initialise_first() if cold and not self._unclean else None
         begun = time.monotonic()
         deadline = begun + self._function.timeout_seconds
+        tracing = call.headers.get("x-amzn-trace-id") or new_trace()
         self._pump.note(f"START RequestId: {call.request_id} Version: {self._function.version}")
-        response = self._invoke(call, deadline)
+        tenant = call.headers.get("x-amz-tenant-id", "")
+        self._phases.events.started(call.request_id, tracing, tenant)
+        response = self._invoke(call, deadline, tracing)
         answer = _as_response(call.request_id, response)
         duration_ms = (time.monotonic() - begun) * 1_000
         logs = self._pump.lines_from(first_line)
+        fault = None if isinstance(response, apis.Response) else response
+        done = Done(duration_ms, 0 if fault else len(answer.payload), _failed(fault))
+        self._phases.events.runtime_done(call.request_id, done, tracing)
         call.answer(Invocation(call.request_id, *answer, cold, init_ms, duration_ms, logs))
-        if isinstance(response, apis.Response):
-            self._finish(call, self._phases.wait_for_all(deadline), begun, init_ms)
-        else:
-            self._finish(call, response, begun, init_ms)
+        fault = fault or self._phases.wait_for_all(deadline)
+        bill = self._finish(call, fault, begun, init_ms)
+        done = Done((time.monotonic() - begun) * 1_000, 0, _failed(fault))
+        self._phases.events.ended(call.request_id, done, tracing, bill)
         logs[:] = self._pump.lines_from(first_line)
         if self._freeze:
             self._phases.freeze()
@@ -139,35 +145,27 @@ class Lifecycle:
         self._phases.reset("timeout" if timed_out else "failure")
         return None
 
-    def _invoke(self, call: Call, deadline: float) -> apis.Response | Fault:
+    def _invoke(self, call: Call, deadline: float, tracing: str) -> apis.Response | Fault:
         if not self._phases.alive:
-            fault = self._phases.initialise(deadline)
+            fault = self._phases.initialise(deadline, "invoke")
             if fault is not None:
                 return fault
         fault = self._phases.restore(time.monotonic() + RESTORE_SECONDS)
         if fault is not None:
             return fault
-        tracing = call.headers.get("x-amzn-trace-id") or _new_trace()
-        headers = [
-            ("Lambda-Runtime-Aws-Request-Id", call.request_id),
-            ("Lambda-Runtime-Deadline-Ms", str(phase.epoch_ms_at(deadline))),
-            ("Lambda-Runtime-Invoked-Function-Arn", self._function.arn),
-            ("Lambda-Runtime-Trace-Id", tracing),
-        ]
-        headers += [
-            (theirs, call.headers[ours]) for ours, theirs in _PASSED_ON if ours in call.headers
-        ]
-        invocation = apis.Invocation(headers, call.payload)
+        invocation = as_told_to_the_runtime(call, self._function.arn, deadline, tracing)
         self._phases.begin_invoke(call.request_id, deadline, tracing, invocation)
         return self._phases.wait_for_response(deadline)
 
-    def _finish(self, call: Call, fault: Fault | None, begun: float, init_ms: float | None) -> None:
+    def _finish(self, call: Call, fault: Fault | None, begun: float, init_ms: float | None) -> Bill:
         """Report the invocation; reset the environment if it failed."""
         duration_ms = (time.monotonic() - begun) * 1_000
+        billed_ms = int(duration_ms + (init_ms or 0)) + 1
+        bill = Bill(billed_ms, self._phases.memory_used_mb, init_ms)
         report = [
             f"REPORT RequestId: {call.request_id}",
             f"Duration: {duration_ms:.2f} ms",
-            f"Billed Duration: {int(duration_ms + (init_ms or 0)) + 1} ms",
+            f"Billed Duration: {billed_ms} ms",
             f"Memory Size: {self._function.memory_mb} MB",
         ]
         if init_ms is not None:
@@ -177,10 +175,24 @@ class Lifecycle:
             report.append("Status: timeout" if timed_out else "Status: error")
             report.append(f"Error Type: {fault.error_type}")
             self._pump.note(f"RequestId: {call.request_id} Error: {fault.message}")
-            self._phases.reset("timeout" if timed_out else "failure")
+            if self._phases.alive:
+                self._phases.reset("timeout" if timed_out else "failure")
         self._unclean = fault is not None
         self._pump.note(f"END RequestId: {call.request_id}")
         self._pump.note("\t".join(report))
+        return bill
+
+
+def as_told_to_the_runtime(call: Call, arn: str, deadline: float, tracing: str) -> apis.Invocation:
+    """Make what the runtime gets of a call."""
+    headers = [
+        ("Lambda-Runtime-Aws-Request-Id", call.request_id),
+        ("Lambda-Runtime-Deadline-Ms", str(phase.epoch_ms_at(deadline))),
+        ("Lambda-Runtime-Invoked-Function-Arn", arn),
+        ("Lambda-Runtime-Trace-Id", tracing),
+    ]
+    headers += [(theirs, call.headers[ours]) for ours, theirs in _PASSED_ON if ours in call.headers]
+    return apis.Invocation(headers, call.payload)
 
 
 def _as_response(request_id: str, response: apis.Response | Fault) -> apis.Response:
@@ -192,7 +204,11 @@ def _as_response(request_id: str, response: apis.Response | Fault) -> apis.Respo
     return apis.Response(payload, response.error_type)
 
 
-def _new_trace() -> str:
+def _failed(fault: Fault | None) -> str:
+    return fault.error_type if fault else ""
+
+
+def new_trace() -> str:
     """Make a trace header, as the service does for calls that bring none."""
     root, parent = uuid4().hex, uuid4().hex
     return f"Root=1-{root[:8]}-{root[8:]};Parent={parent[:16]};Sampled=0"

@@ -9,7 +9,10 @@ from __future__ import annotations
 import os
 import selectors
 import threading
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Source = Literal["function", "extension", "platform"]
 
@@ -26,7 +29,13 @@ class LogLine(NamedTuple):
 class LogPump:
     """Collects lines from pipes until it is closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_line: Callable[[LogLine], None] | None = None) -> None:
+        """Start.
+
+        Args:
+            on_line: Told of every line that a process prints, from the thread that reads it.
+        """
+        self._on_line = on_line
         self._lines: list[LogLine] = []
         self._lock = threading.Lock()
         self._selector = selectors.DefaultSelector()
@@ -129,10 +138,13 @@ class LogPump:
             pipe.rest = [beginning]
         if not data and any(pipe.rest):
             whole.append(b"".join(pipe.rest))
+        texts = (line.rstrip(b"\r").decode("utf-8", "replace") for line in whole)
+        lines = [LogLine(pipe.source, text) for text in texts]
         with self._lock:
-            for line in whole:
-                text = line.rstrip(b"\r").decode("utf-8", "replace")
-                self._lines.append(LogLine(pipe.source, text))
+            self._lines += lines
+        if self._on_line is not None:
+            for one in lines:
+                self._on_line(one)
 
     def _forget(self, fd: int) -> None:
         self._selector.unregister(fd)

@@ -85,6 +85,12 @@ class Relay:
         self._listener.close()
         self.cut()
 
+    def forget(self, pair: _Pair) -> None:
+        """A connection has ended by itself."""
+        with self._lock:
+            if pair in self._open:
+                self._open.remove(pair)
+
     def _take(self) -> list[_Pair]:
         with self._lock:
             pairs = self._open
@@ -120,6 +126,7 @@ class _Pair:
         self._client = client
         self._server = server
         self.swallowing = False
+        self._halves = [True, True]
         for end in (client, server):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -145,7 +152,13 @@ class _Pair:
             if not self.swallowing:
                 target.shutdown(socket.SHUT_WR)
         except OSError:
-            return  # cut, or an end has gone: the other half sees it too
+            if not self.swallowing:
+                self.cut()  # an end was reset: the other one is, too
+        self._halves[reply] = False
+        if not any(self._halves):
+            self._relay.forget(self)
+            self._client.close()
+            self._server.close()
 
 
 def _reset(connection: socket.socket) -> None:

@@ -9,12 +9,12 @@ Source: Lambda developer guide, "Understanding the Lambda execution environment 
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
-from uuid import uuid4
 
-from lambda_runtime_api.emulator.processes import Process
-from lambda_runtime_api.emulator.states import Fault, Life
+from lambda_runtime_api.emulator.processes import Process, memory_peak_mb
+from lambda_runtime_api.emulator.states import Fault
 from lambda_runtime_api.emulator.variables import extension_variables
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from lambda_runtime_api.emulator.api import Api, Invocation, Response
     from lambda_runtime_api.emulator.confinement import Confinement
     from lambda_runtime_api.emulator.logs import LogPump, Source
+    from lambda_runtime_api.emulator.platform_events import PlatformEvents
+    from lambda_runtime_api.emulator.states import Life
     from lambda_runtime_api.emulator.variables import Function, Places
 
 SHUTDOWN_MS = 2_000
@@ -33,7 +35,12 @@ Source: Lambda developer guide, "Extensions API", shutdown phase, 2026-10.
 """
 
 RUNTIME_SHUTDOWN_SECONDS = 0.3
-"""How long the runtime may take after SIGTERM. Source: the same page."""
+"""How much of it the runtime may take after SIGTERM. Source: the same page."""
+
+INTERNAL_SHUTDOWN_SECONDS = 0.5
+"""What the phase lasts with internal extensions only, all of it the runtime's; without any
+extension there is no such phase. Source: the same page.
+"""
 
 TIMED_OUT = "Sandbox.Timedout"
 
@@ -61,6 +68,8 @@ class Phases:
     ) -> None:
         self._confinement = confinement
         self.frozen = False
+        self._host_failed = False
+        self._freezing = threading.Lock()
         self._function = function
         self._places = places
         self._program = program
@@ -82,56 +91,89 @@ class Phases:
             name: process.pid for name, process in processes.items() if process and process.running
         }
 
+    @property
+    def memory_used_mb(self) -> int:
+        """The most memory that each process has used so far, added up."""
+        return sum(memory_peak_mb(pid) for pid in self.pids.values())
+
+    @property
+    def events(self) -> PlatformEvents:
+        """What subscribers of the Telemetry API are told."""
+        return self._api.events
+
     def freeze(self) -> None:
         """Stop every process where it is, as Lambda does between invocations."""
-        if self.frozen or not self.alive:
-            return
-        self.frozen = True
-        self._confinement.freeze()
-        if not self._confinement.freezes:
-            for process in self._processes():
-                process.stop()
+        with self._freezing:
+            life = self._api.life
+            if self.frozen or life is None or life.shutting_down:
+                return
+            self.frozen = True
+            self._api.telemetry.pause()
+            if not self._confinement.freezes:
+                for process in self._processes():
+                    process.stop()
+            self._confinement.freeze()
 
     def thaw(self) -> None:
         """Let every process go on."""
-        if not self.frozen:
-            return
-        self.frozen = False
-        self._confinement.thaw()
-        if not self._confinement.freezes:
-            for process in self._processes():
-                process.go_on()
+        with self._freezing:
+            if not self.frozen:
+                return
+            self.frozen = False
+            if not self._confinement.freezes:
+                for process in self._processes():
+                    process.go_on()
+            self._confinement.thaw()
+            self._api.telemetry.resume()
 
     def limit_cpu(self, share: float | None) -> None:
         """Let all processes together use this much of one CPU; None lifts the limit."""
         self._confinement.limit_cpu(share)
 
     def kill_processes(self) -> None:
-        """End all processes without a word, as the failure of a host does."""
+        """End all processes without a word, as the failure of a host does; `kill` follows."""
+        self._host_failed = True
         for process in self._processes():
             process.kill_soon()
         self.thaw()
 
     def kill(self) -> None:
         """End all processes and the life of the environment, without SHUTDOWN."""
-        with self._api.changed:
-            self._life.shutting_down = True
-        self._end_all()
+        self._host_failed = False
+        if self._api.life is not None:
+            with self._api.changed:
+                self._api.life.shutting_down = True
+            self._end_all()
 
-    def initialise(self, deadline: float) -> Fault | None:
+    def initialise(self, deadline: float, phase: str = "init") -> Fault | None:
         """Start everything and wait until all are ready.
 
         Args:
             deadline: On the monotonic clock.
+            phase: As telemetry tells it: `init`, or `invoke` inside an invocation.
         """
+        if self._host_failed:
+            return Fault("Runtime.ExitError", "The host has failed")
+        begun = time.monotonic()
+        self._api.telemetry.open()
+        self.events.init_started(phase)
+        fault = self._initialise(deadline, phase)
+        self.events.extensions_initialised(self._life.extensions)
+        self.events.init_ended(phase, (time.monotonic() - begun) * 1_000, fault)
+        self._api.telemetry.close_subscriptions()
+        return fault
+
+    def _initialise(self, deadline: float, phase: str) -> Fault | None:
         files = self._extension_files()
-        life = Life([file.name for file in files], lambda: str(uuid4()))
+        life = self._api.new_life(file.name for file in files)
         with self._api.changed:
             self._api.life = life
-        for file in files:
+        for file in files if life.fault is None else ():
             self._start_extension(life, file)
         if self._wait(lambda: life.registered, deadline) and life.fault is None:
             self._start_runtime(life)
+            if self._wait(lambda: life.runtime_initialised, deadline) or life.fault is not None:
+                self.events.runtime_initialised(phase, life.fault)
             self._wait(lambda: life.initialised or life.before_snapshot, deadline)
         for extension in life.extensions:
             events = ", ".join(extension.events)
@@ -153,13 +195,17 @@ class Phases:
         with self._api.changed:
             if not life.before_snapshot:
                 return None
+            begun = time.monotonic()
+            self.events.restore_started()
             if self._api.snapshot is not None:
                 self._api.snapshot.restore()
             life.restore()
             self._api.changed.notify_all()
+        fault = None
         if not self._wait(lambda: life.initialised, deadline):
-            return life.fault or Fault(TIMED_OUT, "Restore timed out")
-        return None
+            fault = life.fault or Fault(TIMED_OUT, "Restore timed out")
+        self.events.restore_ended((time.monotonic() - begun) * 1_000, fault)
+        return fault
 
     def begin_invoke(
         self, request_id: str, deadline: float, tracing: str, invocation: Invocation
@@ -201,12 +247,13 @@ class Phases:
         Args:
             reason: `spindown`, `timeout` or `failure`.
         """
-        self.thaw()
         life = self._life
         deadline = time.monotonic() + SHUTDOWN_MS / 1_000
         with self._api.changed:
-            life.shutting_down = True
+            life.shutting_down = True  # from here on nobody freezes it
+        self.thaw()
         self._end_runtime()
+        self._api.telemetry.flush()
         event = {
             "eventType": "SHUTDOWN",
             "shutdownReason": reason,
@@ -215,6 +262,9 @@ class Phases:
         with self._api.changed:
             leaving = life.begin_shutdown(event)
             self._api.changed.notify_all()
+        for name, process in self._extensions.items():
+            if name not in leaving:
+                process.kill_soon()
         for name in leaving:
             if name in self._extensions:
                 self._extensions[name].wait(deadline - time.monotonic())
@@ -233,6 +283,8 @@ class Phases:
             self.thaw()
         for process in self._processes():
             process.kill()
+        self._confinement.kill()
+        self._api.telemetry.close()
         with self._api.changed:
             life.end()
             self._api.life = None
@@ -299,6 +351,7 @@ class Phases:
                 environ=variables,
                 directory=self._places.task_root,
                 output=self._pump.open_pipe(source),
+                guardian=self._confinement.guardian,
                 on_exit=on_exit,
             )
         except OSError as error:
@@ -307,9 +360,11 @@ class Phases:
     def _end_runtime(self) -> None:
         if self._runtime is None:
             return
-        if self._extensions:  # without any, AWS gives the runtime no time at all
+        if self._life.extensions:
             self._runtime.terminate()
-            self._runtime.wait(RUNTIME_SHUTDOWN_SECONDS)
+            self._runtime.wait(
+                RUNTIME_SHUTDOWN_SECONDS if self._extensions else INTERNAL_SHUTDOWN_SECONDS
+            )
         self._runtime.kill()
 
     def _wait(self, reached: Callable[[], bool], deadline: float) -> bool:

@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+
+    from lambda_runtime_api.emulator.guardian import Guardian
 
 
 class Process:
@@ -24,6 +26,7 @@ class Process:
         environ: Mapping[str, str],
         directory: Path,
         output: int,
+        guardian: Guardian,
         on_exit: Callable[[str], None],
     ) -> None:
         """Start it.
@@ -33,6 +36,7 @@ class Process:
             environ: Its whole environment; nothing of ours is inherited.
             directory: Where it starts.
             output: A file descriptor for its stdout and stderr; closed here.
+            guardian: Told of it, from its start to its end.
             on_exit: Called from another thread with `exit status 1` or `signal: killed`, as
                 Lambda words it, or with "" for exit status 0.
 
@@ -40,6 +44,7 @@ class Process:
             OSError: It cannot be executed.
         """
         self._on_exit = on_exit
+        self._guardian = guardian
         try:
             self._process = subprocess.Popen(  # noqa: S603 - the user's own function
                 list(command),
@@ -52,6 +57,7 @@ class Process:
             )
         finally:
             os.close(output)
+        guardian.started(self._process.pid)
         self._gone = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="emulator-child", daemon=True)
         self._watcher.start()
@@ -100,8 +106,18 @@ class Process:
         status = self._process.wait()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)  # children that it left behind
-        self._gone.set()
+        self._guardian.ended(self._process.pid)
         self._on_exit(_describe(status))
+        self._gone.set()  # last, so that whoever sees it gone finds its end noted
+
+
+def memory_peak_mb(pid: int) -> int:
+    """Return the most memory that a process has had at once; 0 when it is gone."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) // 1_024
+    return 0
 
 
 def _describe(status: int) -> str:

@@ -155,6 +155,8 @@ class Life:
         self.shutting_down = False
         self.ended = False
         self.fault: Fault | None = None
+        if len(self._extensions) > EXTENSIONS_MAX:
+            self.fail("Extension.LaunchError", f"Extension limit ({EXTENSIONS_MAX}) reached")
 
     # What the environment asks.
 
@@ -172,6 +174,11 @@ class Life:
     def initialised(self) -> bool:
         """Whether the runtime and every extension wait for their first event."""
         return self._runtime is State.READY and self._extensions_ready
+
+    @property
+    def runtime_initialised(self) -> bool:
+        """Whether the runtime has done its part of Init."""
+        return self._runtime in (State.READY, State.RESTORE_READY)
 
     @property
     def before_snapshot(self) -> bool:
@@ -329,7 +336,7 @@ class Life:
 
     def extension_next(self, identifier: str) -> Extension:
         """An extension is ready for its next event."""
-        extension = self._find(identifier, f"Unknown extension {identifier}")
+        extension = self.find(identifier, f"Unknown extension {identifier}")
         extension.move("next")
         return extension
 
@@ -348,11 +355,12 @@ class Life:
         if not error_type:
             message = "Lambda-Extension-Function-Error-Type not found"
             raise RefusedError(403, "Extension.MissingHeader", message)
-        self._find(identifier, unknown).move(said)
+        self.find(identifier, unknown).move(said)
         kind = "Extension.InitError" if said == "init/error" else "Extension.ExitError"
         self.fail(kind, error_type)
 
-    def _find(self, identifier: str, unknown: str) -> Extension:
+    def find(self, identifier: str, unknown: str) -> Extension:
+        """Return the extension that says this; `unknown` is said where there is none."""
         _check_identifier(identifier)
         for extension in self.extensions:
             if extension.identifier == identifier.lower():

@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from lambda_runtime_api.emulator.runtimes import PythonRuntime
 
 ACCOUNT_ID = "123456789012"
+MANAGED_INSTANCES = "lambda-managed-instances"
+"""`AWS_LAMBDA_INITIALIZATION_TYPE` of a function on Managed Instances."""
 
 _HIDDEN_FROM_EXTENSIONS = frozenset(
     {
         "AWS_EXECUTION_ENV",
         "AWS_LAMBDA_LOG_GROUP_NAME",
         "AWS_LAMBDA_LOG_STREAM_NAME",
+        "AWS_LAMBDA_MAX_CONCURRENCY",
         "AWS_XRAY_CONTEXT_MISSING",
         "AWS_XRAY_DAEMON_ADDRESS",
         "LAMBDA_RUNTIME_DIR",

@@ -1,8 +1,11 @@
 """A relay that breaks as networks do, in front of a server that echoes."""
 
 import socket
+import struct
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -87,3 +90,42 @@ def test_the_server_sees_that_a_client_has_ended(relay: Relay) -> None:
         say(connection, b"x")
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(1) == b""
+
+
+def test_replies_come_later(relay: Relay) -> None:
+    relay.delay_seconds = 0.2
+    with connect(relay) as connection:
+        connection.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            say(connection, b"late")
+        connection.settimeout(5)
+        assert connection.recv(100) == b"late"
+
+
+def test_an_end_that_resets_its_connection_resets_the_other() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        Relay(f"http://127.0.0.1:{listener.getsockname()[1]}") as relay,
+    ):
+        client = connect(relay)
+        server, _ = listener.accept()
+        server.settimeout(5)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        with server, pytest.raises(ConnectionResetError):
+            server.recv(1)
+
+
+def test_connections_that_have_ended_hold_nothing(relay: Relay) -> None:
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = descriptors()
+    for _ in range(20):
+        with connect(relay) as connection:
+            assert say(connection, b"x") == b"x"
+    give_up = time.monotonic() + 5
+    while descriptors() > before and time.monotonic() < give_up:
+        time.sleep(0.01)
+
+    assert descriptors() <= before
