@@ -61,12 +61,13 @@ def _serve(connected: socket.socket, context: ssl.SSLContext, delay_seconds: flo
                     return
                 if delay_seconds:
                     time.sleep(delay_seconds)
-                line.sendall(_reply(request))
+                line.sendall(_reply(*request))
     except OSError:
         return  # how every client ends
 
 
-def _read(line: ssl.SSLSocket) -> bytes | None:
+def _read(line: ssl.SSLSocket) -> tuple[bytes, bytes] | None:
+    """Return one request's head and body, None when there is no more."""
     data = b""
     while b"\r\n\r\n" not in data:
         more = line.recv(65_536)
@@ -80,7 +81,7 @@ def _read(line: ssl.SSLSocket) -> bytes | None:
         if not more:
             return None
         body += more
-    return head
+    return head, body
 
 
 def _header(head: bytes, name: bytes) -> bytes:
@@ -91,8 +92,10 @@ def _header(head: bytes, name: bytes) -> bytes:
     return b""
 
 
-def _reply(head: bytes) -> bytes:
+def _reply(head: bytes, body: bytes) -> bytes:
     operation = _header(head, b"x-amz-target").rpartition(b".")[2].decode()
+    if operation == "Query" and b" BETWEEN " in body:  # from the head to the last turn
+        operation = "QueryAll"
     own = b"lambdallm" in _header(head, b"user-agent")
     return _REPLIES[operation, own] if (operation, own) in _REPLIES else _REPLIES["", True]
 
@@ -141,6 +144,9 @@ _REPLIES = {
     ("GetItem", True): _response({"Item": _head()}),
     ("Query", True): _response(
         {"Count": TURNS, "ScannedCount": TURNS, "Items": list(reversed(_TURNS))}
+    ),
+    ("QueryAll", True): _response(
+        {"Count": TURNS + 1, "ScannedCount": TURNS + 1, "Items": [*reversed(_TURNS), _head()]}
     ),
     # The same conversation as one item, as code without lambdallm would keep it.
     ("GetItem", False): _response(

@@ -125,6 +125,7 @@ class Store(Protocol):
         pk: str,
         prefix: str,
         *,
+        first: str = "",
         reverse: bool = False,
         limit: int | None = None,
         deadline_ms: int,
@@ -134,6 +135,8 @@ class Store(Protocol):
         Args:
             pk: The partition.
             prefix: May be empty: the whole partition.
+            first: The items from this sort key up to the prefix are returned too. With it, no
+                key may go on with U+10FFFF behind the prefix.
             reverse: Last sort key first.
             limit: At most so many; None returns all, in as many round trips as it takes.
             deadline_ms: Wall clock, epoch milliseconds.

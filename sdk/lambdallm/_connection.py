@@ -101,7 +101,7 @@ class Connection:
             SilentError: The sidecar stands still.
             OSError, ProtocolError: The connection ended, or something else answers.
         """
-        self._send(data)
+        self.send(data)
         return self._read(method, lambda size: self._in_slices(self._socket.recv, size, slices))
 
     def exchange(
@@ -111,21 +111,38 @@ class Connection:
         timeout_seconds: float,
         watch: Callable[[], None] | None = None,
     ) -> Reply:
-        """Send a request that may take its time, and return the reply.
+        """Send a request that may take its time, and return the reply; see `send` and `read`."""
+        self.send(data)
+        return self.read(method, timeout_seconds, watch)
+
+    def send(self, data: bytes) -> None:
+        """Send a request whose reply is read later.
+
+        Raises:
+            Unsent: Not all of it went out.
+        """
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._in_slices(self._socket.send, rest, SLICES) :]
+        except OSError as error:
+            raise Unsent from error
+
+    def read(
+        self, method: str, timeout_seconds: float, watch: Callable[[], None] | None = None
+    ) -> Reply:
+        """Wait for the reply to what was sent.
 
         Args:
             method: Of the request.
-            data: The request.
-            timeout_seconds: For the reply.
+            timeout_seconds: From now on.
             watch: Called while nothing comes; raises what is to end the wait.
 
         Raises:
-            Unsent: Not all of the request went out.
             TimeoutError: No reply came in time.
             OSError, ProtocolError: The connection ended, or something else answers.
         """
         until = _settings.monotonic() + timeout_seconds
-        self._send(data)
         quiet, believed = QUIET_SECONDS, 1.0
 
         def receive(size: int) -> bytes:
@@ -168,14 +185,6 @@ class Connection:
     def close(self) -> None:
         """Close it; the sidecar sees that at once."""
         self._socket.close()
-
-    def _send(self, data: bytes) -> None:
-        rest = memoryview(data)
-        try:
-            while rest:
-                rest = rest[self._in_slices(self._socket.send, rest, SLICES) :]
-        except OSError as error:
-            raise Unsent from error
 
     def _in_slices(self, call: Callable[[Any], Any], argument: object, slices: int) -> Any:
         """Wait for a call on the socket as long as the sidecar may be given the benefit."""

@@ -9,7 +9,7 @@ sidecar renew what it made in Init: Lambda tells an extension nothing of a resto
 
 from __future__ import annotations
 
-from lambdallm import _errors, _settings, _sidecar, _transport
+from lambdallm import _errors, _settings, _sidecar, _token, _transport
 from lambdallm_wire import routes
 
 RENEWAL_SECONDS = 1.0
@@ -47,8 +47,8 @@ def after_restore() -> None:
 def _announce(directory: str) -> None:
     """Have the sidecar renew what the snapshot has cloned, and wait until it has."""
     try:
-        transport = _sidecar.SidecarTransport(*_sidecar.read_token(directory))
-    except _sidecar.SidecarAbsentError:
+        transport = _sidecar.SidecarTransport(*_token.read_token(directory))
+    except _token.SidecarAbsentError:
         return  # the embedded engine serves
     try:
         transport.request(routes.RESTORED, None, timeout_seconds=RENEWAL_SECONDS)

@@ -12,12 +12,13 @@ just answered, and what was sent is never sent again.
 from __future__ import annotations
 
 import os
-from _thread import allocate_lock
 
 from lambda_runtime_api import http1
 from lambdallm import _errors
 from lambdallm._connection import SLICES, Connection, SilentError, Unsent
 from lambdallm._lines import Lines
+from lambdallm._pool import Pool
+from lambdallm._token import SidecarAbsentError, read_token
 from lambdallm_wire import codec, names, routes
 
 TYPE_CHECKING = False
@@ -30,28 +31,14 @@ if TYPE_CHECKING:
 WATCH_SLICES = SLICES - 2
 """Asked after 20 ms of silence, so that both make 50 ms."""
 
-IDLE_CONNECTIONS_MAX = 8
-"""Connections kept for the next call; more are opened as needed and closed after use."""
-
 _AT_ONCE = (routes.APPEND.path, routes.HEALTH.path)
 """Answered without waiting for a store or a model."""
 
+HERE_SECONDS = 0.005
+"""For the rest of a reply whose beginning has come."""
+
+_OK = 200
 _UNAUTHORIZED = 401
-_TOKEN_FILE_MAX_BYTES = 512
-_PORT_MAX = 65_535
-
-
-class SidecarAbsentError(Exception):
-    """No sidecar serves this process; the message says how that was seen.
-
-    `silent` is one that took the connection and said nothing: it may still be starting.
-    `asleep` is one that loads only when it is woken, as after a reset.
-    """
-
-    def __init__(self, message: str, *, silent: bool = False, asleep: bool = False) -> None:
-        super().__init__(message)
-        self.silent = silent
-        self.asleep = asleep
 
 
 class SidecarLostError(_errors.SidecarError):
@@ -81,13 +68,11 @@ class SidecarTransport:
         self._port = port
         self._directory = directory
         self._use(token)
-        self._lock = allocate_lock()
+        self._pool = Pool(port)
         self._lines = Lines()
-        self._idle: list[Connection] = []
-        self._open: set[Connection] = set()
+        self._asked: dict[str, Connection] = {}
         self.broken = False
         self._silent = False
-        self._pid = 0
 
     @classmethod
     def find(cls, settings: Settings) -> SidecarTransport:
@@ -135,24 +120,24 @@ class SidecarTransport:
 
     def retire(self) -> None:
         """Use it for nothing more; units of work that are open are given up one by one."""
-        with self._lock:
-            self.broken = True
-            idle, self._idle = self._idle, []
-        for connection in (*idle, *self._lines.close_unused()):
-            self._discard(connection)
+        self.broken = True
+        self._pool.close()
+        for connection in self._lines.close_unused():
+            self._pool.discard(connection)
 
     def close(self) -> None:
         """Close every connection on which nothing is under way."""
         self.retire()
         for connection in self._lines.close_silent():
-            self._discard(connection)
+            self._pool.discard(connection)
 
     def give_up(self, work_id: str) -> None:
         """Close the line of a unit of work that goes on elsewhere, and leave word of that."""
+        self._forget_window(work_id)
         farewell = self._encode(routes.END, {"work_id": work_id, "outcome": "moved"})
         connection, farewells = self._lines.give_up(work_id, farewell)
         if connection is not None:
-            self._open.discard(connection)
+            self._pool.forget(connection)
             connection.say(farewells)
 
     def abandon(self) -> None:
@@ -161,8 +146,7 @@ class SidecarTransport:
         Were they left open here, the sidecar would not see the parent's death.
         """
         self.broken = True
-        for connection in self._open:
-            connection.close()
+        self._pool.abandon()
 
     def _use(self, token: str) -> None:
         self._token = token
@@ -188,30 +172,20 @@ class SidecarTransport:
         self._use(token)
         return True
 
-    def _connect(self) -> Connection:
-        try:
-            connection = Connection(self._port, self._pid)
-        except OSError as error:
-            raise Unsent from error
-        self._open.add(connection)
-        return connection
-
-    def _discard(self, connection: Connection) -> None:
-        self._open.discard(connection)
-        connection.close()
-
     def _encode(self, route: routes.Route, message: Any) -> bytes:
+        if route is routes.BEGIN and message.get("session"):
+            message = {**message, "window_follows": True}
         body = None if message is None else codec.encode(message)
         return http1.encode_request(route.method, route.path, self._head, body)
 
     def _probe(self) -> None:
         """Ask for its health on what becomes the first line."""
         try:
-            connection = self._lines.add(self._connect()).connection
+            connection = self._lines.add(self._pool.connect()).connection
             status, body = connection.exchange_at_once(routes.HEALTH.method, self._health)
             health = decode_reply(status, body)
             health["sidecar_version"]
-            self._pid = connection.pid = health.get("pid", 0)
+            self._pool.pid = connection.pid = health.get("pid", 0)
         except (Unsent, OSError, ValueError, KeyError, _errors.LambdaLLMError) as error:
             self.close()
             raise _absent(error) from error
@@ -222,19 +196,50 @@ class SidecarTransport:
         if self.broken:
             raise Unsent
         if route is routes.BEGIN:
-            return self._begin(message["work_id"], data)
+            reply = self._begin(message["work_id"], data)
+            if reply[0] == _OK and message.get("session"):
+                self._ask_window(message["work_id"])
+            return reply
         if route is routes.END:
             return self._end(message["work_id"], data, timeout_seconds)
-        return self._pooled(route, data, timeout_seconds)
+        asked = self._asked.pop(message["work_id"], None) if route is routes.WINDOW else None
+        return self._pooled(route, data, timeout_seconds, asked)
 
     def _begin(self, work_id: str, data: bytes) -> Reply:
-        line = self._lines.take(work_id, self._connect)
+        line = self._lines.take(work_id, self._pool.connect)
         try:
             with line.lock:
                 return line.connection.exchange_at_once(routes.BEGIN.method, data)
         except BaseException:
             self._spoil(work_id)
             raise
+
+    def _ask_window(self, work_id: str) -> None:
+        """Ask for the session right away; the reply waits until the handler wants it.
+
+        On a connection of its own, so that the line is free for the end. The sidecar reads the
+        session in that connection's thread: nobody has to be woken for it.
+        """
+        self._asked[work_id] = connection = self._pool.take()
+        try:
+            connection.send(self._encode(routes.WINDOW, {"work_id": work_id}))
+        except BaseException:
+            self._forget_window(work_id)
+            raise
+
+    def _forget_window(self, work_id: str) -> None:
+        """Let go of a session that the handler did not want."""
+        connection = self._asked.pop(work_id, None)
+        if connection is None:
+            return
+        try:
+            if connection.is_stale():  # it has come, so that the connection is good for others
+                connection.read(routes.WINDOW.method, HERE_SECONDS)
+                self._pool.give_back(connection)
+                return
+        except (OSError, http1.ProtocolError):
+            pass  # not all of it, or the end: either way nobody wants it
+        self._pool.discard(connection)
 
     def _end(self, work_id: str, data: bytes, timeout_seconds: float) -> Reply:
         line = self._lines.of(work_id)
@@ -251,18 +256,29 @@ class SidecarTransport:
             self._spoil(work_id)
             raise
         self._lines.leave(work_id)
+        self._forget_window(work_id)
         return reply
 
     def _spoil(self, work_id: str) -> None:
         """Close a line; what was not read from it is void."""
+        self._forget_window(work_id)
         connection = self._lines.spoil(work_id)
         if connection is not None:
-            self._discard(connection)
+            self._pool.discard(connection)
 
-    def _pooled(self, route: routes.Route, data: bytes, timeout_seconds: float) -> Reply:
-        connection = self._take()
+    def _pooled(
+        self,
+        route: routes.Route,
+        data: bytes,
+        timeout_seconds: float,
+        asked: Connection | None = None,
+    ) -> Reply:
+        """Ask on a connection that is free, or read from one on which this was asked already."""
+        connection = asked or self._pool.take()
         try:
-            if route.path in _AT_ONCE:
+            if asked is not None:
+                reply = connection.read(route.method, timeout_seconds, self._watch)
+            elif route.path in _AT_ONCE:
                 reply = connection.exchange_at_once(route.method, data)
             elif route is routes.CHAT:
                 self._look_at(connection)
@@ -270,9 +286,9 @@ class SidecarTransport:
             else:
                 reply = connection.exchange(route.method, data, timeout_seconds, self._watch)
         except BaseException:
-            self._discard(connection)
+            self._pool.discard(connection)
             raise
-        self._give_back(connection)
+        self._pool.give_back(connection)
         return reply
 
     def _look_at(self, connection: Connection, slices: int = SLICES) -> None:
@@ -293,33 +309,15 @@ class SidecarTransport:
             SilentError: It does not.
         """
         try:
-            connection = self._take()
+            connection = self._pool.take()
             try:
                 self._look_at(connection, WATCH_SLICES)
             except BaseException:
-                self._discard(connection)
+                self._pool.discard(connection)
                 raise
         except Unsent as error:
             raise SilentError from error
-        self._give_back(connection)
-
-    def _take(self) -> Connection:
-        while True:
-            with self._lock:
-                connection = self._idle.pop() if self._idle else None
-            if connection is None:
-                return self._connect()
-            if not connection.is_stale():
-                return connection
-            self._discard(connection)
-
-    def _give_back(self, connection: Connection) -> None:
-        if connection.reusable:
-            with self._lock:
-                if len(self._idle) < IDLE_CONNECTIONS_MAX and not self.broken:
-                    self._idle.append(connection)
-                    return
-        self._discard(connection)
+        self._pool.give_back(connection)
 
     def _failed(self, error: Exception, timeout_seconds: float) -> _errors.SidecarError:
         """Make the error that a caller gets."""
@@ -347,33 +345,6 @@ def wake(settings: Settings) -> None:
         Connection(port).close()
     except OSError as error:
         raise _absent(error) from error
-
-
-def read_token(directory: str) -> tuple[int, str]:
-    """Read the port and the token that the sidecar left.
-
-    Raises:
-        SidecarAbsentError: There is no such file, or somebody else could have written or read it.
-    """
-    path = f"{directory}/{names.TOKEN_FILE}"
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        reason = f"no token in {path}: {error.strerror}"
-        raise SidecarAbsentError(reason) from error
-    try:
-        status = os.fstat(descriptor)
-        data = os.read(descriptor, _TOKEN_FILE_MAX_BYTES)
-    finally:
-        os.close(descriptor)
-    if status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        reason = f"{path} belongs to somebody else or is open to others"
-        raise SidecarAbsentError(reason)
-    port, _, token = data.decode("ascii", "replace").strip().partition(" ")
-    if not (port.isdigit() and 0 < int(port) <= _PORT_MAX and token.isalnum()):
-        reason = f"{path} does not hold a port and a token"
-        raise SidecarAbsentError(reason)
-    return int(port), token
 
 
 def decode_reply(status: int, body: bytes) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from _thread import allocate_lock
 
-from lambdallm import _embedded, _log, _settings, _sidecar
+from lambdallm import _embedded, _log, _settings, _sidecar, _token
 from lambdallm_wire import names
 
 TYPE_CHECKING = False
@@ -135,7 +135,7 @@ def _choose(choice: _Choice) -> Transport:
         return _embed(choice)
     try:
         return _sidecar.SidecarTransport.find(settings)
-    except _sidecar.SidecarAbsentError as error:
+    except _token.SidecarAbsentError as error:
         choice.second_looks = SECOND_LOOKS_MAX if error.silent else 0
         choice.expected = settings.in_lambda and not error.silent
         if not (choice.told or error.asleep):
@@ -177,12 +177,12 @@ def _look_again(choice: _Choice) -> None:
     try:
         try:
             transport = _sidecar.SidecarTransport.find(settings)
-        except _sidecar.SidecarAbsentError as error:
+        except _token.SidecarAbsentError as error:
             if not error.asleep:
                 raise
             _sidecar.wake(settings)
             return
-    except _sidecar.SidecarAbsentError as error:
+    except _token.SidecarAbsentError as error:
         if error.silent and choice.expected:
             choice.expected, choice.second_looks = False, SECOND_LOOKS_MAX
         return

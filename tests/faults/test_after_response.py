@@ -37,7 +37,7 @@ def open_chat(start_ours: Callable[..., Any], table: Relay) -> Callable[..., Any
 
 
 def answer_early(environment: Any, session: str, table: Relay) -> Any:
-    """Get an answer that has left before the table had it."""
+    """Get an answer that has left before the table had answered."""
     table.delay_seconds = SLOW_SECONDS
     answer = environment.invoke({"session_id": session, "say": "Hello"})
     assert answer.error_type is None, (answer.payload, answer.logs)
@@ -50,6 +50,7 @@ def test_the_response_leaves_first_and_is_stored_then(
     with open_chat() as environment:
         chat = Chat(environment, "early")
         assert chat.heard() == "Heard 1."
+        table.request_delay_seconds = SLOW_SECONDS
         answer_early(environment, "early", table)
         assert stored_turns(dynamodb, "early") == ["user", "assistant"]
         environment.wait_until_idle()
@@ -106,7 +107,13 @@ def test_what_a_table_that_goes_down_after_the_response_did_not_take_is_said(
         kept = len(stored_turns(dynamodb, "down after the response")) // 2
         sentence = f"The session of {early.request_id} was not saved"
         said = [line.text for line in environment.logs if sentence in line.text]
-        assert (kept, len(said)) in ((1, 1), (2, 0))
+        doubt = any("may have been written" in line for line in said)
+        assert (kept, len(said), doubt) in (
+            (1, 1, False),
+            (1, 1, True),
+            (2, 1, True),
+            (2, 0, False),
+        )
 
         assert chat.heard() == f"Heard {kept + 1}."
 

@@ -193,13 +193,9 @@ def paths_of(sidecar: Any) -> list[str]:
 def test_the_order_of_things(sidecar: Any, model: MockProvider) -> None:
     chat_handler({"body": {"message": "hi", "session_id": "s"}}, MockLambdaContext())
 
-    assert paths_of(sidecar) == [
-        "/v1/begin",
-        "/v1/session/append",
-        "/v1/session/window",
-        "/v1/session/append",
-        "/v1/end",
-    ]
+    order = paths_of(sidecar)
+    order.remove("/v1/session/window")  # asked for with `begin`, on a connection of its own
+    assert order == ["/v1/begin", "/v1/session/append", "/v1/session/append", "/v1/end"]
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), lambdallm.OutputError("x"), SystemExit(1)])

@@ -9,7 +9,7 @@ import pytest
 import snapshot_restore_py
 
 import lambdallm
-from lambdallm import _restore, _settings, _sidecar, _transport
+from lambdallm import _restore, _settings, _sidecar, _token, _transport
 from lambdallm._work import Work
 from lambdallm_extension.engine import Engine, build
 from lambdallm_extension.server import token
@@ -65,7 +65,7 @@ def unit(name: str) -> Work:
 
 
 def read_token() -> str:
-    return _sidecar.read_token(_settings.Settings.from_environ().directory)[1]
+    return _token.read_token(_settings.Settings.from_environ().directory)[1]
 
 
 def test_a_handler_registers_one_hook(hooks: list[Any], engine: Engine) -> None:

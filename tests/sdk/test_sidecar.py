@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import lambdallm
-from lambdallm import _embedded, _settings, _sidecar, _transport
+from lambdallm import _embedded, _settings, _sidecar, _token, _transport
+from lambdallm._pool import IDLE_CONNECTIONS_MAX
 from lambdallm._work import Work
 from lambdallm_extension.server.token import write_token
 
@@ -156,7 +157,7 @@ def test_a_sidecar_that_was_still_starting_serves_as_soon_as_it_can(
     monkeypatch.setenv("LAMBDALLM_TELEMETRY", "off")
 
     def starting(_settings: Any) -> None:
-        raise _sidecar.SidecarAbsentError("not yet", silent=silent)
+        raise _token.SidecarAbsentError("not yet", silent=silent)
 
     with monkeypatch.context() as start:
         start.setattr(_sidecar.SidecarTransport, "find", starting)
@@ -190,6 +191,50 @@ def test_a_sidecar_that_was_replaced_is_noticed_before_begin_is_sent(
         server.close()
 
 
+def test_a_session_that_the_handler_does_not_want_leaves_nothing_behind(sidecar: Any) -> None:
+    transport = _transport.current()
+    assert isinstance(transport, _sidecar.SidecarTransport)
+    for _ in range(20):
+        with_session().end("ok", "", 1.0)
+
+    assert not transport._asked
+    assert len(transport._pool._open) <= 2
+    assert not sidecar.engine.invocations._works
+
+
+def test_a_session_is_asked_for_once_and_again_only_when_wanted_again(sidecar: Any) -> None:
+    work = with_session()
+    assert work.window() == work.window()
+    work.end("ok", "", 1.0)
+
+    assert sidecar.paths.count("/v1/session/window") == 2
+
+
+def test_a_window_larger_than_any_buffer_waits_for_the_handler(sidecar: Any) -> None:
+    said = "x" * 300_000
+    for text in range(30):
+        work = with_session(f"event-{text}")
+        turns = [{"role": role, "content": said, "metadata": {}, "at_epoch_ms": 1}
+                 for role in ("user", "assistant")]  # fmt: skip
+        work.append(turns, metadata=None, clear=False)
+        work.end("ok", "", 1.0)
+    wanted, unwanted = with_session("wanted"), with_session("unwanted")
+    unwanted.end("ok", "", 1.0)
+
+    assert sum(len(turn["content"]) for turn in wanted.window()["turns"]) == 20 * 300_000
+    wanted.end("ok", "", 1.0)
+
+
+def with_session(name: str = "e") -> Work:
+    rule: Any = {
+        "session_id": "s", "identity": name, "ttl_seconds": 60, "durability": "before_response",
+        "memory": {"strategy": "sliding_window", "max_messages": 20},
+    }  # fmt: skip
+    work = Work(name, name, _settings.epoch_ms() + 10_000)
+    work.begin(rule)
+    return work
+
+
 def test_calls_from_many_threads_get_their_own_answers(sidecar: Any) -> None:
     work = make_work()
     work.begin(lambdallm.Session().rule("s", "identity"))
@@ -206,4 +251,4 @@ def test_calls_from_many_threads_get_their_own_answers(sidecar: Any) -> None:
     assert answers == ["s"] * 20
     transport = _transport.current()
     assert isinstance(transport, _sidecar.SidecarTransport)
-    assert len(transport._idle) <= _sidecar.IDLE_CONNECTIONS_MAX
+    assert len(transport._pool._idle) <= IDLE_CONNECTIONS_MAX

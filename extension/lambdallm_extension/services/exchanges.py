@@ -24,7 +24,7 @@ from lambdallm_extension.ports import ABSENT, Add, Check, Condition, Key, Put
 from lambdallm_extension.services import session_items
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from lambdallm_extension.ports import Action, Clock, Item, Store, Value
     from lambdallm_wire.sessions import SessionRule, Turn
@@ -87,28 +87,36 @@ class ExchangeWriter:
         """The exchange's number, 0 before it is open."""
         return self._held.number if self._held else 0
 
-    def open(self, head: session_items.Head) -> None:
+    def open(self, head: session_items.Head, turns: Sequence[Turn] = ()) -> None:
         """Take the exchange that stands under the event's identity, or the next number.
+
+        Args:
+            head: As it was read.
+            turns: Written with it, at most `TURNS_PER_TRANSACTION`.
 
         Raises:
             StoreError: Nothing was written.
         """
         for _ in range(OPEN_ATTEMPTS_MAX):
             try:
-                self._transact(self._opening_actions(head))
+                self._transact(self._opening_actions(head, turns))
             except errors.ConditionFailedError as refusal:
-                item, head_item = refusal.current
+                item, head_item = refusal.current[:2]
                 head = self._as_it_stands(head, head_item)
                 if item is not None:
                     taken = session_items.read_exchange(item)
                     if head.holds(taken, item.expires_at, now=self._now()):
                         self._held = _Held(*taken)
                         self._mine = self._may_write(self._held) or taken.writer == self._nonce
+                        if turns:
+                            self.write(list(turns), None, clear=False)
                         return
                     head = head._replace(stale=taken)
             else:
-                self._held = _Held(head.next_exchange, 0, self._nonce, answered=False)
+                answered = memory.is_answered(turns)
+                self._held = _Held(head.next_exchange, len(turns), self._nonce, answered)
                 self._mine = True
+                self._said = list(turns)
                 return
         message = "Too many writers in this session at once. Nothing was written; try again."
         raise errors.StoreUnavailableError(message)
@@ -171,10 +179,13 @@ class ExchangeWriter:
             return head
         return session_items.read_head(item, now=self._now(), last_exchange=head.next_exchange - 1)
 
-    def _opening_actions(self, head: session_items.Head) -> list[Action]:
+    def _opening_actions(self, head: session_items.Head, turns: Sequence[Turn]) -> list[Action]:
         now, ttl = self._now(), self._rule["ttl_seconds"]
+        number, expires_at = head.next_exchange, now + 2 * ttl
         exchange = session_items.exchange_item(
-            self._key, number=head.next_exchange, writer=self._nonce, expires_at=now + 2 * ttl
+            self._key,
+            session_items.Exchange(number, len(turns), self._nonce, memory.is_answered(turns)),
+            expires_at=expires_at,
         )
         condition = ABSENT
         if head.stale is not None:
@@ -182,6 +193,9 @@ class ExchangeWriter:
         return [
             Put(exchange, condition),
             session_items.count_exchange(self._head_key, head, expires_at=now + ttl),
+            *session_items.turn_puts(
+                self._pk, number, self._rule["identity"], turns, first=0, expires_at=expires_at
+            ),
         ]
 
     def _actions(

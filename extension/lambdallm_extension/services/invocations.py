@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lambdallm_extension import errors
 from lambdallm_extension.domain import flush
+from lambdallm_extension.services.session_reads import LongSessions
 from lambdallm_extension.services.sessions import SessionWork
 from lambdallm_extension.services.works import KILLED, MOVED, Ending, Work
 
@@ -61,6 +62,7 @@ class Invocations:
         self._clock = clock
         self._telemetry = telemetry
         self._environment_id = environment_id
+        self._long_sessions = LongSessions()
         self._works: dict[str, Work] = {}
         self._changed = Condition()
         self._begun: dict[str, None] = {}
@@ -90,6 +92,8 @@ class Invocations:
                 rule,
                 nonce=writer,
                 continues=request.get("continues", ""),
+                long_sessions=self._long_sessions,
+                deferred=request.get("window_follows", False),
                 store=self._store(),
                 workers=self._workers,
                 clock=self._clock,
@@ -233,7 +237,9 @@ class Invocations:
             try:
                 self._finish(work, ending)
             except Exception as error:  # noqa: BLE001 - the next one is to be finished too
-                self._telemetry.log(f"The session of {work.work_id} was not saved: {error}")
+                self._telemetry.log(
+                    f"The session of {work.work_id} was not saved, as far as is known: {error}"
+                )
 
     def _finish(self, work: Work, ending: Ending) -> None:
         try:

@@ -119,14 +119,14 @@ def read_exchange(item: Item) -> Exchange:
     )
 
 
-def exchange_item(key: Key, *, number: int, writer: str, expires_at: int) -> Item:
-    """Make an exchange that has said nothing yet."""
+def exchange_item(key: Key, exchange: Exchange, *, expires_at: int) -> Item:
+    """Make an exchange's item."""
     attributes: dict[str, Value] = {
         "schema": names.ITEM_SCHEMA_VERSION,
-        "number": number,
-        "turns": 0,
-        "answered": False,
-        "writer": writer,
+        "number": exchange.number,
+        "turns": exchange.turns,
+        "answered": exchange.answered,
+        "writer": exchange.writer,
     }
     return Item(key, attributes, expires_at)
 

@@ -3,6 +3,7 @@
     begin ──► read HEAD and the newest turns ──────────► window
     append ─► open the exchange (once) ─┐
     append ─► …answered ────────────────┴─► write its turns ─► save, end: wait for that
+    after_response: nothing of this before `end`, which opens and writes in one transaction
 
 Opening is `transact{put EXCHANGE if absent, add 1 to HEAD}`, the addition pinned to the number
 that was read, so that it hands out the exchange's own number; of two writers the second reads
@@ -12,52 +13,34 @@ the first one's number in the refusal and takes the next (`services.exchanges`).
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from lambdallm_extension import errors
 from lambdallm_extension.domain import keys, memory
-from lambdallm_extension.ports import PRESENT, Add, Key
-from lambdallm_extension.services import session_items
+from lambdallm_extension.ports import PRESENT, Add
 from lambdallm_extension.services.exchanges import TURNS_PER_TRANSACTION, ExchangeWriter
-from lambdallm_extension.services.tasks import Lane
+from lambdallm_extension.services.session_reads import LongSessions, SessionReader
+from lambdallm_extension.services.tasks import Deferred, Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from lambdallm_extension.ports import Clock, Item, Store
-    from lambdallm_extension.services.tasks import Task, Workers
+    from lambdallm_extension.ports import Clock, Store
+    from lambdallm_extension.services.session_reads import SessionRead
+    from lambdallm_extension.services.tasks import Workers
     from lambdallm_wire.sessions import SessionRule, Turn, Window
 
 PENDING_TURNS_MAX = 10_000
 """Of one unit of work, not answered yet: they are in memory until then."""
-
-READ_MORE = 4
-"""How many times more is read when a window is not full: a long exchange of its own stood there."""
-
-
-class _Read(NamedTuple):
-    head: session_items.Head
-    stored: list[memory.StoredTurn]
-    expiries: list[tuple[Key, int]]
-
-    def expiring(self, epoch_seconds: int) -> list[Key]:
-        """Return the turns that expire before then."""
-        return [key for key, expires_at in self.expiries if expires_at < epoch_seconds]
-
-
-class _Opened(NamedTuple):
-    number: int
-    turns: int
-    """Turns that stand under this number in the store."""
-    mine: bool
-    """Whether this unit of work writes it; False once somebody else has answered it."""
 
 
 class SessionWork:
     """A session within one unit of work. Calls come from one handler, in order.
 
     `nonce` names this object among all that ever were: transactions are named after it.
-    `continues` is the nonce of one whose unit of work goes on here, "" mostly.
+    `continues` is the nonce of one whose unit of work goes on here, "" mostly. `deferred`: somebody
+    comes for the window at once, and reads it on his own thread. `long_sessions` is what is known
+    of the session's length.
     """
 
     def __init__(  # noqa: PLR0913 - what a unit of work is made of
@@ -70,6 +53,8 @@ class SessionWork:
         clock: Clock,
         deadline_ms: Callable[[], int],
         continues: str = "",
+        long_sessions: LongSessions | None = None,
+        deferred: bool = False,
     ) -> None:
         self._rule = rule
         self._store = store
@@ -82,57 +67,24 @@ class SessionWork:
         self._lane = Lane(workers)
         self._upkeep = Lane(workers)
         self._pending: list[Turn] = []
+        self._answered = 0
         self._metadata: dict[str, object] | None = None
         self._clear = False
         self._opening = False
         self._closed = False
-        self.read_ms: float | None = None
         self.save_ms: float | None = None
-        self._head_task: Task[Item | None] = workers.start(self._read_head)
-        self._read_task: Task[_Read] = workers.start(self._read)
+        self._reader = SessionReader(
+            rule,
+            store,
+            workers,
+            clock,
+            long_sessions=long_sessions or LongSessions(),
+            deadline_ms=deadline_ms,
+        )
+        read = self._reader.read
+        self._read_task = Deferred(read) if deferred else workers.start(read)
 
     # Reading
-
-    def _read_head(self) -> Item | None:
-        return self._store.get(Key(self._pk, keys.HEAD), deadline_ms=self._deadline_ms())
-
-    def _read(self) -> _Read:
-        started = self._clock.monotonic()
-        rule, own = self._rule["memory"], self._rule["identity"]
-        limit = memory.read_limit(rule)
-        while True:
-            items = self._store.query(
-                self._pk,
-                keys.TURN_PREFIX,
-                reverse=True,
-                limit=limit,
-                deadline_ms=self._deadline_ms(),
-            )
-            found = self._readable(items, self._head_task.wait(self._left()))
-            if limit is None or len(items) < limit or memory.fills(found.stored, rule, own):
-                break
-            limit *= READ_MORE
-        self.read_ms = (self._clock.monotonic() - started) * 1_000
-        return found
-
-    def _readable(self, items: list[Item], head_item: Item | None) -> _Read:
-        """Leave out what is expired, cleared or void."""
-        now = self._clock.epoch_ms() // 1_000
-        turns = [session_items.read_turn(item) for item in items]
-        last = max((turn.exchange for turn in turns), default=0)
-        head = session_items.read_head(head_item, now=now, last_exchange=last)
-        readable = [
-            (turn, item)
-            for turn, item in zip(turns, items, strict=True)
-            if turn.exchange >= head.first_exchange
-            and (item.expires_at is None or item.expires_at > now)
-            and not session_items.is_void(item)
-        ]
-        return _Read(
-            head,
-            [turn for turn, _ in readable],
-            [(item.key, item.expires_at) for _, item in readable if item.expires_at is not None],
-        )
 
     def window(self) -> Window:
         """Return what the handler sees, waiting for the read that `begin` has started.
@@ -140,7 +92,7 @@ class SessionWork:
         Raises:
             StoreError: The read failed; nothing is known about the session.
         """
-        head, stored, _ = self._read_task.wait(self._left())
+        head, stored, _ = self._found()
         return {
             "session_id": self._rule["session_id"],
             "version": head.version,
@@ -153,7 +105,7 @@ class SessionWork:
     # Writing
 
     def append(self, turns: list[Turn], *, metadata: dict[str, object] | None, clear: bool) -> None:
-        """Take turns. They are written as soon as the exchange is answered.
+        """Take turns. They are written as soon as the exchange is answered, or after the response.
 
         Raises:
             InvalidRequestError: The unit of work has ended.
@@ -166,23 +118,31 @@ class SessionWork:
             raise errors.InvalidRequestError(message)
         if clear:
             self._clear = True
-            self._pending = []
+            self._pending, self._answered = [], 0
         self._pending += turns
         if metadata is not None:
             self._metadata = metadata
-        if not self._opening:
+        if self.waits and not self._opening:
             self._opening = True
             self._lane.add(self._open)
         if memory.is_answered(self._pending) and not clear:
-            self.flush()
+            self._answered = len(self._pending)
+            if self.waits or self._answered >= TURNS_PER_TRANSACTION:
+                self.flush()
 
     def flush(self) -> None:
         """Start writing what was taken, answered or not."""
         if not (self._pending or self._metadata is not None or self._clear):
             return
-        pending, self._pending = self._pending, []
+        pending, self._pending, self._answered = self._pending, [], 0
         metadata, self._metadata = self._metadata, None
         clear, self._clear = self._clear, False
+        if not self._opening:
+            self._opening = True
+            whole = len(pending) <= TURNS_PER_TRANSACTION and metadata is None and not clear
+            self._lane.add(partial(self._open, pending if whole else []))
+            if whole:
+                return
         for start in range(0, max(1, len(pending)), TURNS_PER_TRANSACTION):
             batch = pending[start : start + TURNS_PER_TRANSACTION]
             first = start == 0
@@ -197,7 +157,9 @@ class SessionWork:
 
     def fail(self) -> None:
         """After a failed event: forget what nobody answered, and let a retry say the rest anew."""
-        self._pending = []
+        del self._pending[self._answered :]
+        if self._pending:
+            self.flush()
         self._metadata = None
         self._clear = False
         if self._opening:
@@ -212,16 +174,27 @@ class SessionWork:
         """Whether the handler's answer waits for the store."""
         return self._rule["durability"] == "before_response"
 
+    @property
+    def read_ms(self) -> float | None:
+        """How long the read took, None before it is done."""
+        return self._reader.took_ms
+
     def save(self, seconds: float) -> int:
         """Wait until the store has confirmed everything, and return the session's version.
 
         Raises:
             StoreError: It was refused, or nobody knows; the message says which.
-            DeadlineError: It is still under way.
         """
         self.flush()
         started = self._clock.monotonic()
-        self._lane.wait(seconds)
+        try:
+            self._lane.wait(seconds)
+        except errors.DeadlineError:
+            message = (
+                f"The store has not confirmed within {max(0.0, seconds):.1f} s what this event said "
+                f"in session {self._rule['session_id']!r}: it may have been written."
+            )
+            raise errors.WriteUncertainError(message) from None
         self.save_ms = (self.save_ms or 0.0) + (self._clock.monotonic() - started) * 1_000
         return self.version
 
@@ -230,16 +203,23 @@ class SessionWork:
         """Number of this unit's own exchange, 0 while none is open."""
         return self._exchange.number
 
+    def _found(self) -> SessionRead:
+        try:
+            return self._read_task.wait(self._left())
+        except errors.DeadlineError as error:
+            message = f"Session {self._rule['session_id']!r} was not read in time. {error.detail}"
+            raise errors.StoreUnavailableError(message) from None
+
     def _left(self) -> float:
         return (self._deadline_ms() - self._clock.epoch_ms()) / 1_000
 
-    def _open(self) -> None:
-        found = self._read_task.wait(self._left())
-        self._exchange.open(found.head)
+    def _open(self, turns: Sequence[Turn] = ()) -> None:
+        found = self._found()
+        self._exchange.open(found.head, turns)
         if found.head.version:
             self._upkeep.add(partial(self._extend, found))
 
-    def _extend(self, found: _Read) -> None:
+    def _extend(self, found: SessionRead) -> None:
         """Let the turns that were read outlive the head, at most once in a period.
 
         Beside the handler, and waited for by nobody: the next exchange does it if this one fails.

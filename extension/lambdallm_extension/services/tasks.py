@@ -31,7 +31,7 @@ class Task(Generic[T]):
         self._error: BaseException | None = None
 
     def run(self) -> None:
-        """Make the call and keep what came of it."""
+        """Make the call and keep what came of it. Once only."""
         try:
             self._value = self._call()
         except BaseException as error:  # noqa: BLE001 - raised again in whoever waits
@@ -56,6 +56,20 @@ class Task(Generic[T]):
     def done(self) -> bool:
         """Whether it has ended, either way."""
         return self._done.is_set()
+
+
+class Deferred(Task[T]):
+    """A call that the first one who waits for its result makes, on his own thread."""
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        super().__init__(call)
+        self._taken = Lock()
+
+    def wait(self, seconds: float) -> T:
+        """Make the call, or wait for whoever is making it; see `Task.wait`."""
+        if self._taken.acquire(blocking=False):
+            self.run()
+        return super().wait(seconds)
 
 
 class Workers:

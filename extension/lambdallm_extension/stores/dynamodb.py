@@ -140,12 +140,13 @@ class DynamoDBStore:
         pk: str,
         prefix: str,
         *,
+        first: str = "",
         reverse: bool = False,
         limit: int | None = None,
         deadline_ms: int,
     ) -> list[Item]:
         """Return the partition's items whose sort key begins with `prefix`, page by page."""
-        parameters = requests.query(self._table, pk, prefix, reverse=reverse)
+        parameters = requests.query(self._table, pk, prefix, first=first, reverse=reverse)
         items: list[Item] = []
         while limit is None or len(items) < limit:
             if limit is not None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Parameters = dict[str, Any]
 
+_LAST_CHARACTER = "\U0010ffff"
+
 
 class _Expression:
     """Collects the names and values that expressions refer to."""
@@ -73,12 +75,15 @@ def get_item(table: str, key: Key) -> Parameters:
     }
 
 
-def query(table: str, pk: str, prefix: str, *, reverse: bool) -> Parameters:
+def query(table: str, pk: str, prefix: str, *, first: str = "", reverse: bool) -> Parameters:
     """Read a partition's items, strongly consistent; `Limit` and the start are the caller's."""
     rules.check_prefix(pk, prefix)
     expression = _Expression()
     condition = f"pk = {expression.value(pk)}"
-    if prefix:
+    if first:
+        last = expression.value(prefix + _LAST_CHARACTER)
+        condition += f" AND sk BETWEEN {expression.value(first)} AND {last}"
+    elif prefix:
         condition += f" AND begins_with(sk, {expression.value(prefix)})"
     parameters: Parameters = {
         "TableName": table,

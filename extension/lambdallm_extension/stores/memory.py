@@ -35,6 +35,7 @@ class MemoryStore:
         pk: str,
         prefix: str,
         *,
+        first: str = "",
         reverse: bool = False,
         limit: int | None = None,
         deadline_ms: int,
@@ -46,7 +47,14 @@ class MemoryStore:
         rules.check_prefix(pk, prefix)
         with self._lock:
             partition = self._partitions.get(pk, {})
-            keys = sorted((sk for sk in partition if sk.startswith(prefix)), reverse=reverse)
+            keys = sorted(
+                (
+                    sk
+                    for sk in partition
+                    if sk.startswith(prefix) or (first and first <= sk < prefix)
+                ),
+                reverse=reverse,
+            )
             items = [partition[sk] for sk in keys[: None if limit is None else max(limit, 0)]]
         return [rules.plain(item) for item in items]
 

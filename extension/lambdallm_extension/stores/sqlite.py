@@ -84,6 +84,7 @@ class SqliteStore:
         pk: str,
         prefix: str,
         *,
+        first: str = "",
         reverse: bool = False,
         limit: int | None = None,
         deadline_ms: int,
@@ -92,7 +93,7 @@ class SqliteStore:
         rules.check_prefix(pk, prefix)
         statement = _BACKWARDS if reverse else _FORWARDS
         end = rules.prefix_end(prefix) or _BEHIND_ALL_TEXT
-        bounds = (pk, prefix, end, -1 if limit is None else max(limit, 0))
+        bounds = (pk, first or prefix, end, -1 if limit is None else max(limit, 0))
         with self._connected(deadline_ms) as connection:
             rows = connection.execute(statement, bounds)
             return [_item(Key(pk, sk), text, expires_at) for sk, text, expires_at in rows]

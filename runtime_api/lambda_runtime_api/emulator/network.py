@@ -37,6 +37,9 @@ class Relay:
         self._scheme = parts.scheme
         self._server = (parts.hostname or "127.0.0.1", parts.port or 80)
         self.delay_seconds = 0.0
+        """Of every answer, which the server has given by then."""
+        self.request_delay_seconds = 0.0
+        """Of every request, which the server does not know of yet."""
         self.connections = 0
         self._refusing = False
         self._lock = threading.Lock()
@@ -145,8 +148,10 @@ class _Pair:
     def _pump(self, source: socket.socket, target: socket.socket, reply: bool) -> None:
         try:
             while data := source.recv(_READ_BYTES):
-                if reply and self._relay.delay_seconds:
-                    time.sleep(self._relay.delay_seconds)
+                relay = self._relay
+                delay = relay.delay_seconds if reply else relay.request_delay_seconds
+                if delay:
+                    time.sleep(delay)
                 if not self.swallowing:
                     target.sendall(data)
             if not self.swallowing:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -21,13 +22,26 @@ class FaultyStore(MemoryStore):
         super().__init__(clock)
         self.lost_answers = 0
         self.reads_fail = False
+        self.requests: list[str] = []
         self.before_transact: list[Callable[[], None]] = []
         self.transactions: list[list[Action]] = []
 
     def get(self, key: Key, *, deadline_ms: int) -> Item | None:
         if self.reads_fail:
             raise errors.StoreUnavailableError("The table is throttled; try again.")
+        self.requests.append("get")
         return super().get(key, deadline_ms=deadline_ms)
+
+    def query(
+        self, pk: str, prefix: str, *, first: str = "", reverse: bool = False,
+        limit: int | None = None, deadline_ms: int,
+    ) -> list[Item]:  # fmt: skip
+        if self.reads_fail:
+            raise errors.StoreUnavailableError("The table is throttled; try again.")
+        self.requests.append("query")
+        return super().query(
+            pk, prefix, first=first, reverse=reverse, limit=limit, deadline_ms=deadline_ms
+        )
 
     def transact(self, actions: Sequence[Action], *, token: str, deadline_ms: int) -> None:
         if self.before_transact:
@@ -46,7 +60,8 @@ class FaultyStore(MemoryStore):
 class Sessions:
     """Begins units of work in one session."""
 
-    def __init__(self) -> None:
+    def __init__(self, durability: str = "before_response") -> None:
+        self.durability = durability
         self.clock = HandClock()
         self.store = FaultyStore(self.clock)
         self.workers = Workers()
@@ -54,7 +69,7 @@ class Sessions:
 
     def begin(
         self, identity: str = "", *, session_id: str = "s", ttl_seconds: int = 3_600,
-        max_messages: int | None = None, continues: str = "",
+        max_messages: int | None = None, **more: Any,
     ) -> SessionWork:  # fmt: skip
         number = next(self._numbers)
         rule: SessionRule = {
@@ -64,11 +79,11 @@ class Sessions:
             "memory": {"strategy": "full_history"}
             if max_messages is None
             else {"strategy": "sliding_window", "max_messages": max_messages},
-            "durability": "before_response",
+            "durability": self.durability,  # type: ignore[typeddict-item]
         }
         return SessionWork(
             rule, nonce=str(number), store=self.store, workers=self.workers,
-            clock=self.clock, deadline_ms=lambda: self.clock.now_ms + 5_000, continues=continues,
+            clock=self.clock, deadline_ms=lambda: self.clock.now_ms + 5_000, **more,
         )  # fmt: skip
 
     def say(self, *turns: tuple[str, str], identity: str = "", **rule: object) -> SessionWork:
@@ -87,6 +102,6 @@ def turn(role: str, content: object) -> Turn:
     return {"role": role, "content": content, "metadata": {}, "at_epoch_ms": START_MS}
 
 
-@pytest.fixture
-def sessions() -> Sessions:
-    return Sessions()
+@pytest.fixture(params=["before_response", "after_response"])
+def sessions(request: pytest.FixtureRequest) -> Sessions:
+    return Sessions(request.param)

@@ -38,7 +38,9 @@ class Desk:
             self.reports, environment_id=lambda: "env",
         )  # fmt: skip
 
-    def begin(self, work_id: str = "w", *, connection: int = 1, durability: str = "") -> None:
+    def begin(
+        self, work_id: str = "w", *, connection: int = 1, durability: str = "", **more: Any
+    ) -> None:
         rule: Any = None
         if durability:
             rule = {
@@ -48,7 +50,7 @@ class Desk:
         self.invocations.begin(
             {
                 "work_id": work_id, "request_id": work_id, "session": rule, "cold_start": True,
-                "deadline_epoch_ms": self.sessions.clock.now_ms + 10_000,
+                "deadline_epoch_ms": self.sessions.clock.now_ms + 10_000, **more,
             },
             connection,
         )  # fmt: skip
@@ -142,8 +144,9 @@ def test_after_response_waits_when_the_environment_could_be_frozen(desk: Desk) -
     assert desk.sessions.seen() == ["user", "assistant"]
 
 
-def test_a_process_that_died_is_settled_and_reported_as_killed(desk: Desk) -> None:
-    desk.begin("w1", durability="before_response")
+@pytest.mark.parametrize("durability", ["before_response", "after_response"])
+def test_a_process_that_died_is_settled_and_reported_as_killed(desk: Desk, durability: str) -> None:
+    desk.begin("w1", durability=durability)
     desk.begin("w2", connection=2)
     desk.say("w1")
     desk.invocations.disconnected(1)
@@ -152,6 +155,14 @@ def test_a_process_that_died_is_settled_and_reported_as_killed(desk: Desk) -> No
     assert (report.work_id, report.outcome) == ("w1", "killed")
     assert desk.sessions.seen() == ["user", "assistant"]
     assert desk.invocations.find("w2")
+
+
+def test_a_session_that_somebody_comes_for_is_not_read_before(desk: Desk) -> None:
+    desk.begin(durability="before_response", window_follows=True)
+    assert desk.sessions.store.requests == []
+
+    assert desk.invocations.session("w").window()["turns"] == []
+    assert desk.sessions.store.requests == ["query"]
 
 
 def test_a_unit_begun_again_closes_the_one_before(desk: Desk) -> None:
@@ -259,7 +270,7 @@ def test_a_silent_store_is_told_before_the_deadline(desk: Desk) -> None:
     assert work.store_seconds() < 0
     go = hold_back_writes(desk)
     desk.say()
-    with pytest.raises(errors.DeadlineError):
+    with pytest.raises(errors.WriteUncertainError, match="may have been written"):
         desk.invocations.end({"work_id": "w", "outcome": "ok"}, 1)
     go.set()
 

@@ -23,6 +23,32 @@ def test_a_new_session_is_empty_and_reading_it_writes_nothing(sessions: Any) -> 
     assert sessions.store.partition() == {}
 
 
+def test_after_the_response_all_is_written_in_one_transaction(sessions: Any) -> None:
+    work = sessions.begin()
+    work.append([turn(*ASK)], metadata=None, clear=False)
+    work.append([turn(*ANSWER)], metadata=None, clear=False)
+    work.window()
+    if sessions.durability == "after_response":
+        assert sessions.store.partition() == {}
+    work.save(5)
+
+    written = {"before_response": 2, "after_response": 1}[sessions.durability]
+    assert len(sessions.store.transactions) == written
+    assert sessions.seen() == ["question", "answer"]
+
+
+def test_many_answers_do_not_wait_for_the_response(sessions: Any) -> None:
+    work = sessions.begin()
+    for number in range(60):
+        work.append([turn("user", str(number)), turn(*ANSWER)], metadata=None, clear=False)
+    work._lane.wait(5)
+
+    assert len(work._pending) < 90
+    assert sessions.store.transactions
+    assert work.save(5) == 1
+    assert len(sessions.seen()) == 120
+
+
 def test_what_one_event_said_is_seen_by_the_next(sessions: Any) -> None:
     sessions.say(ASK, ANSWER)
     sessions.say(("user", "again"), ("assistant", "ok"))

@@ -7,7 +7,7 @@ from threading import Event, current_thread, stack_size
 import pytest
 
 from lambdallm_extension import errors
-from lambdallm_extension.services.tasks import WAITING_MAX, Lane, Workers
+from lambdallm_extension.services.tasks import WAITING_MAX, Deferred, Lane, Workers
 
 
 def test_a_task_returns_or_raises_what_its_call_did() -> None:
@@ -29,6 +29,28 @@ def test_waiting_ends_when_the_time_does() -> None:
         task.wait(0)
     go.set()
     assert task.wait(5)
+
+
+def test_a_deferred_call_is_made_once_by_the_first_who_waits_for_it() -> None:
+    go, begun = Event(), Event()
+    made = Deferred(lambda: begun.set() or (go.wait(10) and current_thread()))
+    first = Workers().start(lambda: (current_thread(), made.wait(5)))
+    assert begun.wait(5)
+
+    with pytest.raises(errors.DeadlineError):
+        made.wait(0)
+    go.set()
+    thread, maker = first.wait(5)
+    assert maker is thread
+    assert made.wait(5) is thread
+
+
+def test_a_deferred_call_that_fails_fails_for_everybody() -> None:
+    made = Deferred(lambda: 1 // 0)
+
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            made.wait(5)
 
 
 def test_threads_are_reused_and_never_more_than_allowed() -> None:

@@ -104,13 +104,17 @@ def test_every_store_does_as_the_memory_store(request, open_at, tmp_path, name):
         def get(self, sk):
             self.same(lambda store: store.get(Key(self.pk, sk), deadline_ms=deadline_ms))
 
-        @rule(prefix=PREFIXES, reverse=st.booleans(), limit=st.sampled_from([None, 1, 2]))
-        def query(self, prefix, reverse, limit):
+        @rule(
+            prefix=PREFIXES, first=PREFIXES,
+            reverse=st.booleans(), limit=st.sampled_from([None, 1, 2]),
+        )  # fmt: skip
+        def query(self, prefix, first, reverse, limit):
             self.same(
                 lambda store: store.query(
-                    self.pk, prefix, reverse=reverse, limit=limit, deadline_ms=deadline_ms
+                    self.pk, prefix, first=first if first <= prefix else "",
+                    reverse=reverse, limit=limit, deadline_ms=deadline_ms,
                 )
-            )
+            )  # fmt: skip
 
         def teardown(self):
             self.same(lambda store: store.query(self.pk, "", deadline_ms=deadline_ms))

@@ -27,6 +27,18 @@ def test_a_query_finds_exactly_its_prefix_in_byte_order(put, query, key):
     assert found("nothing") == []
 
 
+def test_a_query_reaches_back_to_a_first_key(put, query, key):
+    for sk in ("EXCHANGE#1", "HEAD", "HEAD2", "TURN", "TURN#1", "TURN#2", "TURN$", "ZZ"):
+        put(Key(key.pk, sk))
+
+    def found(**more):
+        return [item.key.sk for item in query(key.pk, "TURN#", first="HEAD", **more)]
+
+    assert found() == ["HEAD", "HEAD2", "TURN", "TURN#1", "TURN#2"]
+    assert found(reverse=True, limit=3) == ["TURN#2", "TURN#1", "TURN"]
+    assert found(reverse=True, limit=9)[-1] == "HEAD"
+
+
 @pytest.mark.parametrize("prefix", ["\ud7ff", "\U0010ffff", "a\U0010ffff", "\U0010ffff\U0010ffff"])
 def test_prefixes_at_the_edges_of_unicode(put, query, key, prefix):
     for sk in ("a", "b", "\ud7ff", "\ue000", "\U0010ffff", "\U0010ffff\U0010ffff", "a\U0010ffff!"):
