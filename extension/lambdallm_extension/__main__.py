@@ -37,15 +37,15 @@ still would be worse: once Init is over, a small function has a few percent of a
 first call would wait for the imports many times as long.
 """
 
+MANAGED_LOAD_MAX_SECONDS = 30.0
+"""The same on Managed Instances: many workers start beside it, and whoever invokes does not wait.
+
+Source: Init may take 130 s there (Lambda developer guide, "Execution environment lifecycle",
+2026-10).
+"""
+
 NICE = 19
 """Of the importing thread alone, so that on one CPU the runtime's own start goes first."""
-
-MARKER_FILE = "running"
-"""Left until the environment itself ends: found at a start, this is not its first one.
-
-Then Lambda has reset it (after a timeout or a crash; /tmp is not cleared by that), and this start
-runs inside an invocation, under the function's own timeout and its few percent of a CPU.
-"""
 
 SPINDOWN = "spindown"
 """Why an environment ends that is no longer needed; after any other reason it is started again."""
@@ -120,11 +120,12 @@ def _run(client: ExtensionClient, listener: _socket.socket | None, problem: str)
     directory = _environ(names.ENVIRONMENT_DIRECTORY) or names.DEFAULT_DIRECTORY
     if problem:
         _log(problem)
+    managed = _environ("AWS_LAMBDA_INITIALIZATION_TYPE") == "lambda-managed-instances"
     starter = _Starter(directory, listener)
     first = b""
     if not _mark(directory):
         starter.start()
-        starter.wait(LOAD_MAX_SECONDS)
+        starter.wait(MANAGED_LOAD_MAX_SECONDS if managed else LOAD_MAX_SECONDS)
     elif listener is not None:
         starter.start_when_asked(listener)
         first = standby.run(client, starter.is_asked)
@@ -289,13 +290,18 @@ class _Starter:
 
 
 def _mark(directory: str) -> bool:
-    """Leave the marker; say whether one was there, because the environment was reset."""
+    """Leave the marker; say whether one was there.
+
+    Then Lambda has reset the environment (after a timeout or a crash; /tmp is not cleared by that),
+    and this start runs inside an invocation, under the function's own timeout and its few percent
+    of a CPU.
+    """
     import os
 
     from lambdallm_extension.server.token import listen_directory
 
     try:
-        path = f"{listen_directory(directory)}/{MARKER_FILE}"
+        path = f"{listen_directory(directory)}/{names.RUNNING_FILE}"
         unclean = os.path.exists(path)  # noqa: PTH110 - pathlib is not loaded before /next
         with open(path, "w", encoding="ascii") as marker:  # noqa: PTH123
             marker.write(str(os.getpid()))
@@ -311,7 +317,7 @@ def _unwritable(directory: str, error: OSError) -> str:
 
 
 def _unmark(directory: str) -> None:
-    for name in (MARKER_FILE, names.STARTING_FILE):
+    for name in (names.RUNNING_FILE, names.STARTING_FILE):
         try:
             posix.unlink(f"{directory}/{name}")
         except OSError:

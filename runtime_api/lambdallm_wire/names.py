@@ -21,6 +21,9 @@ DEFAULT_PORT = 2772
 DEFAULT_DIRECTORY = "/tmp/lambdallm"  # noqa: S108 - shared by two processes of one user, opened with 0700
 """Where the sidecar leaves its token and its marker of a running process."""
 
+RUNNING_FILE = "running"
+"""Beside the token: the sidecar's process id. Left until the environment itself ends."""
+
 STARTING_FILE = "starting"
 """Beside the token of a sidecar that loads only when somebody connects, as after a reset."""
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lambdallm._connection import Connection
 
 LINES_MAX = 16
-"""A queue's batch has ten records, unless somebody wants more; a sidecar takes 128 connections."""
+"""A queue's batch has ten records, unless somebody wants more; a sidecar takes 512 connections."""
 
 
 class Line:

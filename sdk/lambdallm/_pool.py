@@ -6,8 +6,19 @@ from _thread import allocate_lock
 
 from lambdallm._connection import Connection, Unsent
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 IDLE_CONNECTIONS_MAX = 8
 """Connections kept for the next call; more are opened as needed and closed after use."""
+
+CALLS_MAX = 64
+"""Calls under way at once; more wait for one to end. The sidecar asks one API as many at once."""
+
+
+class BusyError(TimeoutError):
+    """Too many calls were under way for all the time there was. Nothing was sent."""
 
 
 class Pool:
@@ -19,6 +30,8 @@ class Pool:
         self._lock = allocate_lock()
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
+        self._calls = 0
+        self._waiting: list[Any] = []
         self._closed = False
         self.pid = 0
         """The sidecar's process, 0 while nobody knows."""
@@ -35,6 +48,36 @@ class Pool:
             raise Unsent from error
         self._open.add(connection)
         return connection
+
+    def begin_call(self, seconds: float) -> None:
+        """Wait until one more call may be under way; `end_call` must follow.
+
+        Raises:
+            BusyError: There was no place in time.
+        """
+        with self._lock:
+            if self._calls < CALLS_MAX:
+                self._calls += 1
+                return
+            turn = allocate_lock()
+            turn.acquire()
+            self._waiting.append(turn)
+        if turn.acquire(timeout=max(0.0, seconds)):
+            return
+        with self._lock:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+                message = f"{CALLS_MAX} calls were under way for {seconds:.1f} s."
+                raise BusyError(message)
+        # It was handed over between the two: the place is ours.
+
+    def end_call(self) -> None:
+        """Let the next one in."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.pop(0).release()
+            else:
+                self._calls -= 1
 
     def take(self) -> Connection:
         """Return one that is free and has not ended, or a new one.

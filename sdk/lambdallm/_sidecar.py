@@ -14,11 +14,11 @@ from __future__ import annotations
 import os
 
 from lambda_runtime_api import http1
-from lambdallm import _errors
+from lambdallm import _errors, _settings
 from lambdallm._connection import SLICES, Connection, SilentError, Unsent
 from lambdallm._lines import Lines
-from lambdallm._pool import Pool
-from lambdallm._token import SidecarAbsentError, read_token
+from lambdallm._pool import BusyError, Pool
+from lambdallm._token import SidecarAbsentError, read_pid, read_token
 from lambdallm_wire import codec, names, routes
 
 TYPE_CHECKING = False
@@ -99,11 +99,15 @@ class SidecarTransport:
         Raises:
             LambdaLLMError: What the sidecar answered, rebuilt.
             SidecarLostError: It has ended or stands still.
-            SidecarError: It lives, and no reply came in time. The call may have happened.
+            SidecarError: It lives, and no reply came in time, so that the call may have happened;
+                or too many were under way, and it was not made.
         """
         data = self._encode(route, message)
         try:
             reply = self._exchange(route, message, data, timeout_seconds)
+        except BusyError as error:
+            message = f"{error} This one was not made."
+            raise _errors.SidecarError(message, retryable=True) from error
         except (Unsent, OSError, http1.ProtocolError) as error:
             raise self._failed(error, timeout_seconds) from error
         if reply[0] == _UNAUTHORIZED and self._renew_token():
@@ -179,7 +183,8 @@ class SidecarTransport:
         return http1.encode_request(route.method, route.path, self._head, body)
 
     def _probe(self) -> None:
-        """Ask for its health on what becomes the first line."""
+        """Ask for its health on what becomes the first line; a slow one is waited for."""
+        self._pool.pid = read_pid(self._directory)
         try:
             connection = self._lines.add(self._pool.connect()).connection
             status, body = connection.exchange_at_once(routes.HEALTH.method, self._health)
@@ -203,7 +208,14 @@ class SidecarTransport:
         if route is routes.END:
             return self._end(message["work_id"], data, timeout_seconds)
         asked = self._asked.pop(message["work_id"], None) if route is routes.WINDOW else None
-        return self._pooled(route, data, timeout_seconds, asked)
+        if route is not routes.CHAT:
+            return self._pooled(route, data, timeout_seconds, asked)
+        until = _settings.monotonic() + timeout_seconds
+        self._pool.begin_call(timeout_seconds)
+        try:
+            return self._pooled(route, data, until - _settings.monotonic())
+        finally:
+            self._pool.end_call()
 
     def _begin(self, work_id: str, data: bytes) -> Reply:
         line = self._lines.take(work_id, self._pool.connect)

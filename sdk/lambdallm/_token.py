@@ -1,4 +1,4 @@
-"""Where the sidecar listens and what it asks for: the file that it leaves for this user alone."""
+"""Where the sidecar listens and what it asks for: what it leaves in files for this user alone."""
 
 from __future__ import annotations
 
@@ -48,3 +48,16 @@ def read_token(directory: str) -> tuple[int, str]:
         reason = f"{path} does not hold a port and a token"
         raise SidecarAbsentError(reason)
     return int(port), token
+
+
+def read_pid(directory: str) -> int:
+    """Return the process id that the sidecar left, 0 for none."""
+    try:
+        descriptor = os.open(f"{directory}/{names.RUNNING_FILE}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        data = os.read(descriptor, _MAX_BYTES)
+    finally:
+        os.close(descriptor)
+    return int(data) if data.isdigit() else 0

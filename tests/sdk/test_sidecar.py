@@ -1,6 +1,7 @@
 """The way to the sidecar: found or not, gone, hung, stale, forked."""
 
 import json
+import os
 import socket
 import threading
 import time
@@ -12,7 +13,7 @@ import pytest
 
 import lambdallm
 from lambdallm import _embedded, _settings, _sidecar, _token, _transport
-from lambdallm._pool import IDLE_CONNECTIONS_MAX
+from lambdallm._pool import CALLS_MAX, IDLE_CONNECTIONS_MAX
 from lambdallm._work import Work
 from lambdallm_extension.server.token import write_token
 
@@ -128,6 +129,28 @@ def test_a_wrong_token_is_no_sidecar(sidecar: Any, capsys: pytest.CaptureFixture
     write_token(str(sidecar.directory), sidecar.port, "0" * 64)
 
     assert "lambdallm-token" in embedded_serves(capsys)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_at_the_first_look_too_a_sidecar_that_is_only_slow_is_waited_for(
+    sidecar: Any, capsys: pytest.CaptureFixture[str], known: bool
+) -> None:
+    """That it is slow and not stopped is known from its process, by the file that names it."""
+    answer = sidecar.handle
+    given_up = threading.Event()
+
+    def slowly(method: str, path: str, body: bytes, *, connection: int) -> tuple[int, bytes]:
+        given_up.wait(0.3)
+        reply: tuple[int, bytes] = answer(method, path, body, connection=connection)
+        return reply
+
+    sidecar.handle = slowly
+    if known:
+        (sidecar.directory / "running").write_text(str(os.getpid()))
+    make_work().begin()
+    given_up.set()
+
+    assert ("no sidecar answered" in capsys.readouterr().err) is not known
 
 
 def test_off_means_off(
@@ -252,3 +275,71 @@ def test_calls_from_many_threads_get_their_own_answers(sidecar: Any) -> None:
     transport = _transport.current()
     assert isinstance(transport, _sidecar.SidecarTransport)
     assert len(transport._pool._idle) <= IDLE_CONNECTIONS_MAX
+
+
+class Crowd:
+    """Model calls that end when they are let, counted."""
+
+    def __init__(self, sidecar: Any) -> None:
+        self.go = threading.Event()
+        self.most = self.now = 0
+        self._lock = threading.Lock()
+        self._handle = sidecar.handle
+        sidecar.handle = self
+
+    def __call__(self, method: str, path: str, body: bytes, *, connection: int) -> Any:
+        if path != "/v1/chat":
+            return self._handle(method, path, body, connection=connection)
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        self.go.wait(10)
+        with self._lock:
+            self.now -= 1
+        return 200, b'{"total_cost_pico_usd":0,"total_unpriced_calls":0}'
+
+
+def test_more_calls_at_once_than_places_wait_for_each_other(sidecar: Any) -> None:
+    crowd, work = Crowd(sidecar), make_work()
+    work.begin()
+    done: list[Any] = []
+    threads = [
+        threading.Thread(
+            target=lambda n=n: done.append(work.chat({"call_id": str(n)}, work.deadline_epoch_ms))
+        )
+        for n in range(3 * CALLS_MAX)
+    ]
+    for thread in threads:
+        thread.start()
+    while crowd.now < CALLS_MAX:
+        time.sleep(0.001)
+    crowd.go.set()
+    for thread in threads:
+        thread.join()
+    work.end("ok", "", 1.0)
+
+    assert len(done) == 3 * CALLS_MAX
+    assert crowd.most == CALLS_MAX
+    assert isinstance(_transport.current(), _sidecar.SidecarTransport)
+
+
+def test_a_call_that_finds_no_place_in_time_was_not_made(sidecar: Any) -> None:
+    crowd, work = Crowd(sidecar), make_work()
+    work.begin()
+    threads = [
+        threading.Thread(target=lambda: work.chat({"call_id": "c"}, work.deadline_epoch_ms))
+        for _ in range(CALLS_MAX)
+    ]
+    for thread in threads:
+        thread.start()
+    while crowd.now < CALLS_MAX:
+        time.sleep(0.001)
+    with pytest.raises(lambdallm.SidecarError, match="was not made") as refused:
+        work.chat({"call_id": "late"}, 0)
+    crowd.go.set()
+    for thread in threads:
+        thread.join()
+
+    assert refused.value.retryable
+    assert work.chat({"call_id": "later"}, work.deadline_epoch_ms)
+    work.end("ok", "", 1.0)

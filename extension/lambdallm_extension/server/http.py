@@ -19,8 +19,10 @@ from lambdallm_wire import codec, errors as wire_errors, names, routes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CONNECTIONS_MAX = 128
-"""Open at once; an environment has one SDK process, on Managed Instances up to 64, times a pool."""
+CONNECTIONS_MAX = 512
+"""Open at once. A process makes 64 calls at once, beside its lines and kept connections, and an
+environment has one process; on Managed Instances it has up to 64 that serve one event each.
+"""
 
 ACCEPT_PAUSE_SECONDS = 0.05
 """After a failed accept, so that a lasting cause is no busy loop."""

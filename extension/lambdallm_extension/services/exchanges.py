@@ -273,13 +273,20 @@ class ExchangeWriter:
         """Send a transaction until its fate is known: under one token it is done once."""
         self._sent += 1
         token = session_items.token(self._nonce, self._sent)
-        for _ in range(UNCERTAIN_RETRIES_MAX):
+        uncertain: errors.WriteUncertainError | None = None
+        for _ in range(1 + UNCERTAIN_RETRIES_MAX):
             try:
                 self._store.transact(actions, token=token, deadline_ms=self._deadline_ms())
-            except errors.WriteUncertainError:
-                continue
-            return
-        self._store.transact(actions, token=token, deadline_ms=self._deadline_ms())
+            except errors.WriteUncertainError as error:
+                uncertain = uncertain or error
+            except errors.StoreUnavailableError:
+                if uncertain is None:
+                    raise
+                break  # it was not sent again; the first time it may have been done
+            else:
+                return
+        assert uncertain is not None  # noqa: S101 - each attempt has returned, raised or set it
+        raise uncertain
 
 
 def _as(held: _Held) -> Condition:

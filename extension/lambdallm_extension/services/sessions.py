@@ -191,8 +191,8 @@ class SessionWork:
             self._lane.wait(seconds)
         except errors.DeadlineError:
             message = (
-                f"The store has not confirmed within {max(0.0, seconds):.1f} s what this event said "
-                f"in session {self._rule['session_id']!r}: it may have been written."
+                f"The store has not confirmed within {max(0.0, seconds):.1f} s what this event "
+                f"said in session {self._rule['session_id']!r}: it may have been written."
             )
             raise errors.WriteUncertainError(message) from None
         self.save_ms = (self.save_ms or 0.0) + (self._clock.monotonic() - started) * 1_000

@@ -29,7 +29,13 @@ from lambdallm_extension.errors import (
 )
 from lambdallm_extension.settings import SystemRandom
 from lambdallm_extension.stores import attribute_values, dynamodb_requests as requests, rules
-from lambdallm_extension.stores.dynamodb_refusals import FORBIDDEN, Outcome, Refusal, read_refusal
+from lambdallm_extension.stores.dynamodb_refusals import (
+    FORBIDDEN,
+    Outcome,
+    Refusal,
+    read_answer,
+    read_refusal,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -132,7 +138,7 @@ class DynamoDBStore:
     def get(self, key: Key, *, deadline_ms: int) -> Item | None:
         """Return the item, or None when there is none."""
         call = _Call("GetItem", requests.get_item(self._table, key))
-        answer = self._ask(call, deadline_ms)
+        answer = self._send(call, deadline_ms)
         return attribute_values.decode_item(answer["Item"]) if "Item" in answer else None
 
     def query(
@@ -151,7 +157,7 @@ class DynamoDBStore:
         while limit is None or len(items) < limit:
             if limit is not None:
                 parameters["Limit"] = limit - len(items)
-            answer = self._ask(_Call("Query", parameters), deadline_ms)
+            answer = self._send(_Call("Query", parameters), deadline_ms)
             items += [attribute_values.decode_item(item) for item in answer.get("Items", ())]
             start = answer.get("LastEvaluatedKey")
             if not start:
@@ -183,7 +189,7 @@ class DynamoDBStore:
             repeatable=False,
             actions=(add,),
         )
-        return attribute_values.decode_item(self._ask(call, deadline_ms)["Attributes"])
+        return attribute_values.decode_item(self._send(call, deadline_ms)["Attributes"])
 
     def transact(self, actions: Sequence[Action], *, token: str, deadline_ms: int) -> None:
         """Do all of it or nothing."""
@@ -204,31 +210,20 @@ class DynamoDBStore:
         """Close the connections."""
         self._client.close()
 
-    def _ask(self, call: _Call, deadline_ms: int) -> dict[str, Any]:
-        """Send it, and read the answer that matters."""
-        body = self._send(call, deadline_ms - TELLING_MS)
-        try:
-            answer = json.loads(body)
-        except ValueError:
-            answer = None
-        if isinstance(answer, dict):
-            return answer
-        message = f"{call.operation}: {self._where()} answered with something that is not JSON."
-        raise WriteUncertainError(message) if call.writes else StoreUnavailableError(message)
-
-    def _send(self, call: _Call, deadline_ms: int) -> bytes:
-        """Send it as often as it takes and as is safe, and return the answer's body."""
+    def _send(self, call: _Call, deadline_ms: int) -> dict[str, Any]:
+        """Send it as often as it takes and as is safe, and return the answer."""
+        deadline_ms -= TELLING_MS
         body = self._encode(call.parameters)
         lost = renewed = False
         attempt = 0
         while True:
             answer = self._try(call, body, deadline_ms)
-            if isinstance(answer, bytes):
+            if isinstance(answer, dict):
                 return answer
             outcome = answer.outcome
             if outcome is Outcome.CONDITION:
                 if lost and _is_own(call, answer):
-                    return b""
+                    return {}
                 lost = lost and not call.token  # The token proves that nothing was done before.
             lost = lost or outcome is Outcome.LOST
             if outcome is Outcome.EXPIRED and not renewed:
@@ -248,7 +243,7 @@ class DynamoDBStore:
             message = "Text with half a character (a lone surrogate) cannot be stored."
             raise StoreRefusedError(message) from None
 
-    def _try(self, call: _Call, body: bytes, deadline_ms: int) -> bytes | Refusal:
+    def _try(self, call: _Call, body: bytes, deadline_ms: int) -> dict[str, Any] | Refusal:
         headers = [
             ("content-type", "application/x-amz-json-1.0"),
             ("x-amz-target", f"DynamoDB_20120810.{call.operation}"),
@@ -267,7 +262,7 @@ class DynamoDBStore:
             return Refusal(Outcome.LOST, "no answer", error.detail)
         except (NotSentError, DeadlineError) as error:
             return Refusal(Outcome.AGAIN, "not sent", error.detail)
-        return reply.body if reply.status == _OK else read_refusal(reply)
+        return read_answer(reply) if reply.status == _OK else read_refusal(reply)
 
     def _delay(self, call: _Call, refusal: Refusal, attempt: int, deadline_ms: int) -> float | None:
         """Return how long to wait before the next attempt (full jitter), None for no more."""

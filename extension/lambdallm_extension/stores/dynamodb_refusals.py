@@ -12,6 +12,7 @@ Source: DynamoDB Developer Guide, "Error handling with DynamoDB", 2026-11.
 from __future__ import annotations
 
 import json
+from binascii import crc32
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -71,6 +72,22 @@ FORBIDDEN = "HTTP status 403"
 
 EXCERPT_MAX_BYTES = 300
 """Of a page that is none of DynamoDB's: enough to see whose it is."""
+
+
+def read_answer(reply: AwsReply) -> dict[str, Any] | Refusal:
+    """Read an answer of status 200, which is DynamoDB's only if it looks like it.
+
+    A captive portal, a proxy's page or a cut body has that status, too, and confirms nothing.
+    """
+    try:
+        answer = json.loads(reply.body)
+    except ValueError:
+        answer = None
+    stated = reply.header("x-amz-crc32")
+    if not isinstance(answer, dict) or (stated and stated != str(crc32(reply.body))):
+        kind = "an answer of status 200 that is not DynamoDB's"
+        return Refusal(Outcome.LOST, kind, _excerpt(reply.body, {}))
+    return answer
 
 
 def read_refusal(reply: AwsReply) -> Refusal:

@@ -21,6 +21,7 @@ class FaultyStore(MemoryStore):
     def __init__(self, clock: HandClock) -> None:
         super().__init__(clock)
         self.lost_answers = 0
+        self.unsent = False
         self.reads_fail = False
         self.requests: list[str] = []
         self.before_transact: list[Callable[[], None]] = []
@@ -46,6 +47,8 @@ class FaultyStore(MemoryStore):
     def transact(self, actions: Sequence[Action], *, token: str, deadline_ms: int) -> None:
         if self.before_transact:
             self.before_transact.pop(0)()
+        if self.unsent and not self.lost_answers:
+            raise errors.StoreUnavailableError("No time left; nothing was sent.")
         super().transact(actions, token=token, deadline_ms=deadline_ms)
         self.transactions.append(list(actions))
         if self.lost_answers:

@@ -150,6 +150,16 @@ def test_a_lost_answer_writes_once(sessions: Any, lost: int) -> None:
     assert sessions.begin().window()["version"] == 2
 
 
+def test_a_lost_answer_is_not_forgotten_over_a_retry_that_was_not_sent(sessions: Any) -> None:
+    sessions.store.lost_answers, sessions.store.unsent = 1, True
+    with pytest.raises(errors.WriteUncertainError):
+        sessions.say(ASK, ANSWER)
+
+    sessions.store.lost_answers = 0
+    with pytest.raises(errors.StoreUnavailableError, match="nothing was sent"):
+        sessions.say(ASK, ANSWER)
+
+
 def test_writers_that_read_the_same_number_take_different_ones(sessions: Any) -> None:
     def sneak_in() -> None:
         sessions.store.before_transact = []

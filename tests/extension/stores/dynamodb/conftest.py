@@ -69,7 +69,8 @@ class FaultProxy:
 
     Plan entries: `pass`, `lose` (forward, then close without an answer), `drop` (close without
     forwarding), `break` (forward, then answer 500), a bytes reply of its own (status 400), or
-    something to call first and then pass. An empty plan passes.
+    something to call first and then pass, or `(headers, body)`: answer 200 with that, and forward
+    nothing, as a captive portal does. An empty plan passes.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -108,6 +109,9 @@ class FaultProxy:
             return False
         if isinstance(step, bytes):
             connected.sendall(http1.encode_response(400, [], step))
+            return True
+        if isinstance(step, tuple):
+            connected.sendall(http1.encode_response(200, *step))
             return True
         if callable(step):
             step()

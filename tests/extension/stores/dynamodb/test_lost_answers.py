@@ -72,15 +72,51 @@ def test_a_query_whose_second_page_fails_is_an_error_and_not_half(
         store.query(key.pk, "", deadline_ms=deadline_ms)
 
 
-def test_an_answer_that_is_no_json_is_an_error(connect, serve_bytes, key, deadline_ms):
-    store = connect(
-        serve_bytes(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 6\r\n\r\n<html>")
-    )
+NOT_DYNAMODBS = {
+    "a page": ([], b"<html>Sign in</html>"),
+    "nothing": ([], b""),
+    "a list": ([], b"[]"),
+    "null": ([], b"null"),
+    "half of it": ([("x-amz-crc32", "2745614147")], b'{"Ite'),
+    "another sum": ([("x-amz-crc32", "1")], b"{}"),
+}
 
-    with pytest.raises(StoreUnavailableError, match="not JSON"):
+
+@pytest.fixture(params=NOT_DYNAMODBS.values(), ids=NOT_DYNAMODBS)
+def strange(request):
+    return request.param
+
+
+def test_an_answer_that_is_not_dynamodbs_confirms_nothing(proxy, store, key, deadline_ms, strange):
+    put = Put(Item(key, {"a": 1}))
+    proxy.plan = [strange] * 100
+
+    with pytest.raises(StoreUnavailableError, match="not DynamoDB's"):
         store.get(key, deadline_ms=deadline_ms)
-    with pytest.raises(WriteUncertainError, match="not JSON"):
-        store.add_if(Add(key, {"n": 1}), deadline_ms=deadline_ms)
+    for write in (
+        lambda: store.add_if(Add(key, {"n": 1}), deadline_ms=deadline_ms),
+        lambda: store.put_if(put, deadline_ms=deadline_ms),
+        lambda: store.transact([put], token="t", deadline_ms=deadline_ms),
+    ):
+        with pytest.raises(WriteUncertainError, match="not DynamoDB's"):
+            write()
+
+
+def test_what_is_repeatable_is_asked_again(store, direct, proxy, key, deadline_ms, strange):
+    put = Put(Item(key, {"a": 1}), ABSENT)
+    proxy.plan = [strange]
+    store.transact([put], token=key.pk[-30:], deadline_ms=deadline_ms)
+
+    assert direct.get(key, deadline_ms=deadline_ms).attributes == {"a": 1}
+    proxy.plan = [strange]
+    assert store.get(key, deadline_ms=deadline_ms).attributes == {"a": 1}
+
+
+def test_a_right_sum_is_right(store, proxy, key, deadline_ms):
+    proxy.plan = [([("x-amz-crc32", "2745614147")], b"{}")]
+
+    assert store.get(key, deadline_ms=deadline_ms) is None
+    assert proxy.plan == []
 
 
 def test_a_gateways_error_page_is_an_error_like_any_other(connect, serve_bytes, key, deadline_ms):
