@@ -19,8 +19,8 @@ from _socket import (  # the C module alone: `socket` costs 4 ms more to import
 )
 
 from lambda_runtime_api import http1
-from lambdallm import _settings
-from lambdallm_wire import names
+from lambdallm import _errors, _settings
+from lambdallm_wire import codec, names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,6 +102,15 @@ class Connection:
             OSError, ProtocolError: The connection ended, or something else answers.
         """
         self.send(data)
+        return self.read_at_once(method, slices)
+
+    def read_at_once(self, method: str, slices: int = SLICES) -> Reply:
+        """Read a reply that a living sidecar has sent, or is about to.
+
+        Raises:
+            SilentError: The sidecar stands still.
+            OSError, ProtocolError: The connection ended, or something else answers.
+        """
         return self._read(method, lambda size: self._in_slices(self._socket.recv, size, slices))
 
     def exchange(
@@ -166,6 +175,7 @@ class Connection:
         try:
             self._socket.settimeout(0)
             self._socket.send(data)
+            self._socket.recv(http1.RECEIVE_BYTES)  # what is unread would make the end a reset
         except OSError:
             pass  # it has ended, or is full of what was never read: then the end is the message
         finally:
@@ -205,6 +215,18 @@ class Connection:
         head, body = http1.receive(self._reader, receive)
         self.reusable = head.keep_alive
         return head.status, body  # type: ignore[union-attr]  # a client's reader reads responses
+
+
+def decode_reply(status: int, body: bytes) -> dict[str, Any]:
+    """Return a successful reply's message.
+
+    Raises:
+        LambdaLLMError: The problem that it carries otherwise, rebuilt.
+    """
+    message = codec.decode(body)
+    if status >= 300:  # noqa: PLR2004 - HTTP's successes end there
+        raise _errors.from_problem(message)
+    return message
 
 
 def _weight(started: float, seconds: float) -> float:

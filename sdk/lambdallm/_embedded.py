@@ -10,7 +10,7 @@ import atexit
 import os
 import sys
 
-from lambdallm import _errors, _sidecar
+from lambdallm import _connection, _errors
 from lambdallm_wire import codec
 
 TYPE_CHECKING = False
@@ -87,7 +87,7 @@ class EmbeddedTransport:
         """
         body = b"" if message is None else codec.encode(message)
         status, reply = self._engine.handle(route.method, route.path, body, connection=CONNECTION)
-        return _sidecar.decode_reply(status, reply)
+        return _connection.decode_reply(status, reply)
 
     def close(self) -> None:
         """Close what this process has left open, as the end of a connection would."""

@@ -12,14 +12,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lambdallm._connection import Connection
+    from lambdallm._connection import Connection, Reply
+
+_OK = 200
 
 LINES_MAX = 16
 """A queue's batch has ten records, unless somebody wants more; a sidecar takes 512 connections."""
 
 
+UNREAD_MAX = 32
+"""Replies that nobody has read yet; many more would fill the buffers, and stop the sidecar."""
+
+
 class Line:
-    """A connection, and how many units of work are open on it."""
+    """A connection, and how many units of work are open on it.
+
+    What a handler says is sent on it at once, and the reply is read with the next one that is
+    waited for: nobody has to wait for each.
+    """
 
     def __init__(self, connection: Connection) -> None:
         """Begin with none."""
@@ -27,6 +37,37 @@ class Line:
         self.lock = allocate_lock()
         self.works = 0
         self.farewells = b""
+        self.unread: list[str] = []
+        self._faults: dict[str, Reply] = {}
+
+    def say(self, work_id: str, method: str, data: bytes) -> None:
+        """Send what has a short reply that is read later.
+
+        Raises:
+            Unsent: It did not go out.
+            OSError, ProtocolError: An earlier reply did not come.
+        """
+        with self.lock:
+            if len(self.unread) >= UNREAD_MAX:
+                self.read_replies(method)
+            self.connection.send(data)
+            self.unread.append(work_id)
+
+    def read_replies(self, method: str) -> None:
+        """Read what is unread; the caller has the lock.
+
+        Raises:
+            OSError, ProtocolError: Not all of it came.
+        """
+        while self.unread:
+            reply = self.connection.read_at_once(method)
+            work_id = self.unread.pop(0)
+            if reply[0] != _OK:
+                self._faults.setdefault(work_id, reply)
+
+    def take_fault(self, work_id: str) -> Reply | None:
+        """Return the first refusal of what a unit of work said, once."""
+        return self._faults.pop(work_id, None)
 
 
 class Lines:
@@ -121,6 +162,6 @@ def _is_stale(line: Line) -> bool:
     if not line.lock.acquire(blocking=False):
         return False  # somebody is speaking on it, and will hear
     try:
-        return line.connection.is_stale()
+        return not line.unread and line.connection.is_stale()
     finally:
         line.lock.release()

@@ -3,10 +3,10 @@
     token file ──► connect ──► health, 50 ms ──► the sidecar serves this process
        none          refused       silent ─────► SidecarAbsentError: the embedded engine does
 
-A unit of work has a *line*, the connection on which it begins and ends: the line's end tells the
-sidecar that this process has died. Calls use a small pool beside the lines. A sidecar that ends
-or stands still later is noticed within 50 ms as well; a model call is sent only to one that has
-just answered, and what was sent is never sent again.
+A unit of work has a *line*, the connection on which it begins, says what is said, and ends: the
+line's end tells the sidecar that this process has died. Calls use a small pool beside the lines.
+A sidecar that ends or stands still later is noticed within 50 ms as well; a model call is sent only
+to one that has just answered, and what was sent is never sent again.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import os
 
 from lambda_runtime_api import http1
 from lambdallm import _errors, _settings
-from lambdallm._connection import SLICES, Connection, SilentError, Unsent
-from lambdallm._lines import Lines
+from lambdallm._connection import SLICES, Connection, SilentError, Unsent, decode_reply
+from lambdallm._lines import Line, Lines
 from lambdallm._pool import BusyError, Pool
 from lambdallm._token import SidecarAbsentError, read_pid, read_token
 from lambdallm_wire import codec, names, routes
@@ -132,7 +132,7 @@ class SidecarTransport:
     def close(self) -> None:
         """Close every connection on which nothing is under way."""
         self.retire()
-        for connection in self._lines.close_silent():
+        for connection in (*self._lines.close_silent(), *self._asked.values()):
             self._pool.discard(connection)
 
     def give_up(self, work_id: str) -> None:
@@ -207,7 +207,16 @@ class SidecarTransport:
             return reply
         if route is routes.END:
             return self._end(message["work_id"], data, timeout_seconds)
-        asked = self._asked.pop(message["work_id"], None) if route is routes.WINDOW else None
+        work_id = message.get("work_id", "") if message else ""
+        line = self._lines.of(work_id)
+        if line is not None:
+            if route is routes.APPEND and line.works == 1:
+                line.say(work_id, route.method, data)
+                return _OK, b"{}"
+            fault = self._heard(line, work_id)
+            if fault is not None:
+                return fault
+        asked = self._asked.pop(work_id, None) if route is routes.WINDOW else None
         if route is not routes.CHAT:
             return self._pooled(route, data, timeout_seconds, asked)
         until = _settings.monotonic() + timeout_seconds
@@ -221,6 +230,7 @@ class SidecarTransport:
         line = self._lines.take(work_id, self._pool.connect)
         try:
             with line.lock:
+                line.read_replies(routes.APPEND.method)  # of another unit that is on it, too
                 return line.connection.exchange_at_once(routes.BEGIN.method, data)
         except BaseException:
             self._spoil(work_id)
@@ -259,9 +269,9 @@ class SidecarTransport:
             raise Unsent
         try:
             with line.lock:
-                reply = line.connection.exchange(
-                    routes.END.method, data, timeout_seconds, self._watch
-                )
+                line.connection.send(data)
+                line.read_replies(routes.APPEND.method)
+                reply = line.connection.read(routes.END.method, timeout_seconds, self._watch)
         except (Unsent, SilentError, http1.ProtocolError):
             raise  # it is lost, and given up with word of that
         except BaseException:  # it is at work, and nobody waits any longer
@@ -269,7 +279,22 @@ class SidecarTransport:
             raise
         self._lines.leave(work_id)
         self._forget_window(work_id)
-        return reply
+        fault = line.take_fault(work_id)
+        return fault if fault is not None and reply[0] == _OK else reply
+
+    def _heard(self, line: Line, work_id: str) -> Reply | None:
+        """Make sure that all was taken that a unit of work has said; return the first refusal.
+
+        Raises:
+            Unsent: The sidecar is gone. What comes next was not sent.
+        """
+        if line.unread:
+            try:
+                with line.lock:
+                    line.read_replies(routes.APPEND.method)
+            except (OSError, http1.ProtocolError) as error:
+                raise Unsent from error
+        return line.take_fault(work_id)
 
     def _spoil(self, work_id: str) -> None:
         """Close a line; what was not read from it is void."""
@@ -357,18 +382,6 @@ def wake(settings: Settings) -> None:
         Connection(port).close()
     except OSError as error:
         raise _absent(error) from error
-
-
-def decode_reply(status: int, body: bytes) -> dict[str, Any]:
-    """Return a successful reply's message.
-
-    Raises:
-        LambdaLLMError: The problem that it carries otherwise, rebuilt.
-    """
-    message = codec.decode(body)
-    if status >= 300:  # noqa: PLR2004 - HTTP's successes end there
-        raise _errors.from_problem(message)
-    return message
 
 
 def _absent(error: Exception) -> SidecarAbsentError:

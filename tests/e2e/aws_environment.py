@@ -42,6 +42,10 @@ PLATFORM_LINE = re.compile(
     r"\d\d [A-Z][a-z][a-z] \d{4} [\d:,]+ \[[A-Z]+\] \(|(START|END|REPORT) RequestId: |"
     r"lambda_root: |time=\d{4}-\d\d-\d\dT\S+ level="
 )
+CRASHED = re.compile(
+    r'msg="invoke failed" .* err=(Runtime\.ExitError|Extension\.Crash)|'
+    r'msg="ShutdownContext shutdown\(\) initiated" reason=failure'
+)
 VARIABLES = {
     "AWS_REGION": "us-east-1",
     "AWS_DEFAULT_REGION": "us-east-1",
@@ -230,7 +234,12 @@ class AwsEnvironment:
                           duration_ms=duration_ms, logs=[])  # fmt: skip
 
     def wait_until_idle(self) -> None:
-        """Nothing to wait for: `invoke` has waited."""
+        """Wait for an emulator that ends itself, as on Managed Instances after a crash.
+
+        Otherwise there is nothing to wait for: `invoke` has waited.
+        """
+        if self._process is not None and CRASHED.search(self._text("emulator.log")):
+            self._process.wait(STOPPING_SECONDS)
 
     def shutdown(self, reason: str = "spindown") -> None:
         """End it as Lambda ends an environment; the only reason that it knows is its own."""

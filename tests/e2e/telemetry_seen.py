@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from lambda_runtime_api.emulator import LogLine
 
+SUBSCRIPTION = "platform.telemetrySubscription"
 PROGRAMS = Path(__file__).with_name("programs")
 
 
@@ -29,13 +30,18 @@ class Told(NamedTuple):
         return [event for status, _, batch in self.batches if status == 200 for event in batch]
 
     def platform(self) -> list[tuple[str, Any]]:
-        """Return platform events: the kinds, and records without what differs by nature."""
+        """Return platform events: the kinds, and records without what differs by nature.
+
+        The subscription comes first, which is there as soon as the subscriber is.
+        """
         names: dict[str, str] = {}
-        return [
+        events = [
             (event["type"], _plain(event["record"], names))
             for event in self.telemetry
             if event["type"].startswith("platform.")
         ]
+        first = [event for event in events if event[0] == SUBSCRIPTION]
+        return first + [event for event in events if event[0] != SUBSCRIPTION]
 
     def lines(self, kind: str) -> list[str]:
         """Return the lines that the function or the extension printed."""
@@ -53,15 +59,15 @@ def read(logs: list[LogLine]) -> Told:
     """Find what the subscriber said."""
     told = Told({}, [], [])
     for line in logs:
-        if line.source != "extension" or not line.text.startswith('["'):
+        if line.source != "extension" or not line.text.startswith('[["'):
             continue
-        what, value = json.loads(line.text)
-        if what == "events":
-            told.events.extend(value)
-        elif what == "told":
-            told.batches.append((value[0], value[1], value[2]))
-        else:
-            told.answers[what] = value
+        for what, value in json.loads(line.text):
+            if what == "events":
+                told.events.extend(value)
+            elif what == "told":
+                told.batches.append((value[0], value[1], value[2]))
+            else:
+                told.answers[what] = value
     return told
 
 
@@ -76,4 +82,4 @@ def _plain(value: Any, names: dict[str, str], name: str = "") -> Any:
         return names.setdefault(value, f"request {len(names) + 1}")
     if name in ("start", "instanceId"):
         return "text" if isinstance(value, str) else value
-    return "number" if isinstance(value, float) else value
+    return "number" if name == "durationMs" and not isinstance(value, str) else value

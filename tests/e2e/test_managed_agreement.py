@@ -6,6 +6,7 @@ Beside what `agreement` names, they differ on purpose in this:
   ours gives a worker that has just answered a second to ask again.
 * **After a crash**: ours starts anew with the next invocation, AWS's emulator ends.
 * **Deadline**: AWS's emulator tells one that is a million times too far away.
+* **Slow subscribers**: AWS's emulator leaves out a batch while one before it is being taken.
 * **Path**: ours posts telemetry to the path of the destination, AWS's always to `/`.
 """
 
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e import telemetry_seen
+from e2e.chats import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,11 +31,14 @@ if TYPE_CHECKING:
 FUNCTION = """
 import os, signal, time
 
-print("imported", flush=True)
+def say(line):
+    os.write(1, (line + "\\n").encode())  # at once: AWS's runtime client writes ends of lines apart
+
+say("imported")
 
 def handler(event, context):
     if "say" in event:
-        print(event["say"], flush=True)
+        say(event["say"])
     if "meet" in event:
         place = os.path.join(os.environ.get("TMPDIR", "/tmp"), "meeting")
         os.makedirs(place, exist_ok=True)
@@ -160,14 +165,14 @@ def test_whatever_ends_ends_all(both: tuple[Start, Start], opt: Path, what: str)
         ):
             assert environment.invoke({}).error_type is None
             sleeping = pool.submit(environment.invoke, {"sleep": 10, "say": "sleeping"})
-            while not [line for line in environment.logs if line.text == "sleeping"]:
-                pass
+            until(lambda: any(line.text == "sleeping" for line in environment.logs))
             if what == "runtime":
                 outcomes = [outcome(environment.invoke({"end": 1}))]
             else:
                 os.kill(environment.pids["subscriber"], 9)
                 outcomes = []
             outcomes.append(outcome(sleeping.result()))
+            environment.wait_until_idle()
             environment.shutdown()
             told = telemetry_seen.read(environment.logs)
             records = [record for kind, record in told.platform() if kind == "platform.report"]
@@ -176,7 +181,9 @@ def test_whatever_ends_ends_all(both: tuple[Start, Start], opt: Path, what: str)
 
     ours, theirs = (crash(start) for start in both)
 
-    assert ours == theirs
+    assert ours[:2] == theirs[:2]
+    assert set(theirs[2]) <= set(ours[2])  # AWS's drops what its subscriber is too slow to take
+    assert len(ours[2]) == (3 if what == "runtime" else 0)
     error = {"runtime": "Runtime.ExitError", "extension": "Extension.Crash"}[what]
     assert {outcome[0] for outcome in ours[0]} == {error}
     assert ours[1] == ([["SHUTDOWN", "failure"]] if what == "runtime" else [])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from e2e.chats import CHAT, lines_with, post, reply_of
+from e2e.chats import CHAT, lines_with, post, reply_of, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,14 +74,6 @@ def turns_of(dynamodb: Service, session: str) -> list[str]:
         ConsistentRead=True,
     )["Items"]
     return [json.loads(item["content"]["S"]) for item in items]
-
-
-def until(condition: Any, seconds: float = 10) -> None:
-    """Wait for what comes a moment later."""
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
 
 
 @pytest.fixture

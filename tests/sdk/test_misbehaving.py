@@ -203,7 +203,7 @@ def test_pooled_connections_that_died_in_a_freeze_are_not_used(misbehaving: Any)
     def serve(connection: socket.socket) -> None:
         for path in read_requests(connection):
             connection.sendall(HEALTHY if path == "/v1/health" else reply(b"{}"))
-            if path == "/v1/session/append":
+            if path == "/v1/session/save":
                 connection.shutdown(socket.SHUT_RDWR)
                 return
 
@@ -213,7 +213,7 @@ def test_pooled_connections_that_died_in_a_freeze_are_not_used(misbehaving: Any)
     transport = _transport.current()
     assert isinstance(transport, _sidecar.SidecarTransport)
     for _ in range(5):
-        work.append([], metadata=None, clear=False)
+        work.save()
         wait_until(lambda: all(idle.is_stale() for idle in transport._pool._idle))
 
     assert server.accepted == 1 + 5

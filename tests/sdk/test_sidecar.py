@@ -12,16 +12,12 @@ from typing import Any
 import pytest
 
 import lambdallm
+from fakes.units import make_work
 from lambdallm import _embedded, _settings, _sidecar, _token, _transport
-from lambdallm._pool import CALLS_MAX, IDLE_CONNECTIONS_MAX
-from lambdallm._work import Work
+from lambdallm._pool import IDLE_CONNECTIONS_MAX
 from lambdallm_extension.server.token import write_token
 
 FAR = 60_000
-
-
-def make_work(name: str = "work") -> Work:
-    return Work(name, name, _settings.epoch_ms() + FAR)
 
 
 def settings() -> _settings.Settings:
@@ -214,50 +210,6 @@ def test_a_sidecar_that_was_replaced_is_noticed_before_begin_is_sent(
         server.close()
 
 
-def test_a_session_that_the_handler_does_not_want_leaves_nothing_behind(sidecar: Any) -> None:
-    transport = _transport.current()
-    assert isinstance(transport, _sidecar.SidecarTransport)
-    for _ in range(20):
-        with_session().end("ok", "", 1.0)
-
-    assert not transport._asked
-    assert len(transport._pool._open) <= 2
-    assert not sidecar.engine.invocations._works
-
-
-def test_a_session_is_asked_for_once_and_again_only_when_wanted_again(sidecar: Any) -> None:
-    work = with_session()
-    assert work.window() == work.window()
-    work.end("ok", "", 1.0)
-
-    assert sidecar.paths.count("/v1/session/window") == 2
-
-
-def test_a_window_larger_than_any_buffer_waits_for_the_handler(sidecar: Any) -> None:
-    said = "x" * 300_000
-    for text in range(30):
-        work = with_session(f"event-{text}")
-        turns = [{"role": role, "content": said, "metadata": {}, "at_epoch_ms": 1}
-                 for role in ("user", "assistant")]  # fmt: skip
-        work.append(turns, metadata=None, clear=False)
-        work.end("ok", "", 1.0)
-    wanted, unwanted = with_session("wanted"), with_session("unwanted")
-    unwanted.end("ok", "", 1.0)
-
-    assert sum(len(turn["content"]) for turn in wanted.window()["turns"]) == 20 * 300_000
-    wanted.end("ok", "", 1.0)
-
-
-def with_session(name: str = "e") -> Work:
-    rule: Any = {
-        "session_id": "s", "identity": name, "ttl_seconds": 60, "durability": "before_response",
-        "memory": {"strategy": "sliding_window", "max_messages": 20},
-    }  # fmt: skip
-    work = Work(name, name, _settings.epoch_ms() + 10_000)
-    work.begin(rule)
-    return work
-
-
 def test_calls_from_many_threads_get_their_own_answers(sidecar: Any) -> None:
     work = make_work()
     work.begin(lambdallm.Session().rule("s", "identity"))
@@ -275,71 +227,3 @@ def test_calls_from_many_threads_get_their_own_answers(sidecar: Any) -> None:
     transport = _transport.current()
     assert isinstance(transport, _sidecar.SidecarTransport)
     assert len(transport._pool._idle) <= IDLE_CONNECTIONS_MAX
-
-
-class Crowd:
-    """Model calls that end when they are let, counted."""
-
-    def __init__(self, sidecar: Any) -> None:
-        self.go = threading.Event()
-        self.most = self.now = 0
-        self._lock = threading.Lock()
-        self._handle = sidecar.handle
-        sidecar.handle = self
-
-    def __call__(self, method: str, path: str, body: bytes, *, connection: int) -> Any:
-        if path != "/v1/chat":
-            return self._handle(method, path, body, connection=connection)
-        with self._lock:
-            self.now += 1
-            self.most = max(self.most, self.now)
-        self.go.wait(10)
-        with self._lock:
-            self.now -= 1
-        return 200, b'{"total_cost_pico_usd":0,"total_unpriced_calls":0}'
-
-
-def test_more_calls_at_once_than_places_wait_for_each_other(sidecar: Any) -> None:
-    crowd, work = Crowd(sidecar), make_work()
-    work.begin()
-    done: list[Any] = []
-    threads = [
-        threading.Thread(
-            target=lambda n=n: done.append(work.chat({"call_id": str(n)}, work.deadline_epoch_ms))
-        )
-        for n in range(3 * CALLS_MAX)
-    ]
-    for thread in threads:
-        thread.start()
-    while crowd.now < CALLS_MAX:
-        time.sleep(0.001)
-    crowd.go.set()
-    for thread in threads:
-        thread.join()
-    work.end("ok", "", 1.0)
-
-    assert len(done) == 3 * CALLS_MAX
-    assert crowd.most == CALLS_MAX
-    assert isinstance(_transport.current(), _sidecar.SidecarTransport)
-
-
-def test_a_call_that_finds_no_place_in_time_was_not_made(sidecar: Any) -> None:
-    crowd, work = Crowd(sidecar), make_work()
-    work.begin()
-    threads = [
-        threading.Thread(target=lambda: work.chat({"call_id": "c"}, work.deadline_epoch_ms))
-        for _ in range(CALLS_MAX)
-    ]
-    for thread in threads:
-        thread.start()
-    while crowd.now < CALLS_MAX:
-        time.sleep(0.001)
-    with pytest.raises(lambdallm.SidecarError, match="was not made") as refused:
-        work.chat({"call_id": "late"}, 0)
-    crowd.go.set()
-    for thread in threads:
-        thread.join()
-
-    assert refused.value.retryable
-    assert work.chat({"call_id": "later"}, work.deadline_epoch_ms)
-    work.end("ok", "", 1.0)

@@ -27,8 +27,10 @@ environment has one process; on Managed Instances it has up to 64 that serve one
 ACCEPT_PAUSE_SECONDS = 0.05
 """After a failed accept, so that a lasting cause is no busy loop."""
 
-FAREWELLS = (routes.END.path,)
-"""Requests whose sender need not be there any more; who sends another one waits for its answer."""
+FAREWELLS = (routes.APPEND.path, routes.END.path)
+"""Requests whose sender need not be there any more: what a process has said before it was killed
+counts. Who sends another one waits for its answer, or has gone elsewhere.
+"""
 
 OK = 200
 FORBIDDEN_HEADERS = ("origin", "x-forwarded-for")
@@ -162,14 +164,15 @@ class Server:
 
     def _serve_requests(self, sock: socket.socket, connection: int) -> None:
         reader = http1.Reader(requests=True)
-        keep_alive = True
+        keep_alive, gone = True, False
         while keep_alive:
             request, body = http1.receive(reader, sock.recv)
             if not isinstance(request, http1.Request):
                 return
             keep_alive = request.keep_alive
-            if request.target not in FAREWELLS and _has_left(sock):
-                return  # this process stood still, and whoever asked has gone elsewhere
+            gone = gone or _has_left(sock)
+            if gone and request.target not in FAREWELLS:
+                continue  # this process stood still, and whoever asked has gone elsewhere
             problem = self._guard(request)
             if problem is None:
                 status, reply = self._api.handle(
@@ -178,7 +181,10 @@ class Server:
             else:
                 status, reply = problem["status"], codec.encode(problem)
             headers = JSON_HEADERS if status == OK else PROBLEM_HEADERS
-            sock.sendall(http1.encode_response(status, headers, reply))
+            try:
+                sock.sendall(http1.encode_response(status, headers, reply))
+            except OSError:
+                gone = True  # what else it said is here already, or on its way
 
     def _guard(self, request: http1.Request) -> wire_errors.Problem | None:
         """Return why a request is refused, or None."""
@@ -214,6 +220,8 @@ def _has_left(sock: socket.socket) -> bool:
         return not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:
         return False
+    except OSError:
+        return True  # killed with answers unread: that resets the connection
 
 
 def listen(port: int) -> socket.socket:

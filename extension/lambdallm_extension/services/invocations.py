@@ -6,13 +6,15 @@ end of its control connection, writes what is still to be written and emits one 
 
 from __future__ import annotations
 
-from threading import Condition, Thread
+from functools import partial
+from threading import Condition
 from typing import TYPE_CHECKING
 
 from lambdallm_extension import errors
 from lambdallm_extension.domain import flush
 from lambdallm_extension.services.session_reads import LongSessions
 from lambdallm_extension.services.sessions import SessionWork
+from lambdallm_extension.services.tasks import Workers
 from lambdallm_extension.services.works import KILLED, MOVED, Ending, Work
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from lambdallm_extension.ports import Clock, Store, Telemetry
     from lambdallm_extension.services.metering import Recorder
-    from lambdallm_extension.services.tasks import Workers
     from lambdallm_wire.invocations import BeginRequest, EndReply, EndRequest
 
 WORKS_MAX = 4_096
@@ -59,6 +60,7 @@ class Invocations:
         self._store = store
         self._recorder = recorder
         self._workers = workers
+        self._finishers = Workers()
         self._clock = clock
         self._telemetry = telemetry
         self._environment_id = environment_id
@@ -223,10 +225,14 @@ class Invocations:
         return self.never_frozen or self._held_request == work.request_id
 
     def _finish_beside(self, works: list[Work], ending: Ending) -> None:
-        """Finish on a thread of its own: a worker must not wait for workers."""
+        """Finish on another thread, which is not one of the workers: it waits for them.
+
+        The thread is one that waits for work, mostly: a new one would take the interpreter before
+        whoever asked has his answer.
+        """
         try:
-            Thread(target=self._finish_late, args=(works, ending), daemon=True).start()
-        except RuntimeError:  # the environment has no more threads: then whoever asked waits
+            self._finishers.start(partial(self._finish_late, works, ending))
+        except errors.OverloadedError:  # the environment has no more threads: who asked waits
             self._finish_late(works, ending)
 
     def _finish_late(self, works: list[Work], ending: Ending) -> None:

@@ -19,14 +19,18 @@ What it does as Lambda does, with the documented times:
 * On request processes are frozen between invocations, share a function's part of a CPU, have no
   more than its memory, end without a word, or are clones of a snapshot (`freeze`, `cpu_share`,
   `memory_limit`, `kill`, `snap_start`). `network.Relay` breaks their connections.
+* Subscribers of the Telemetry API are told what happens and what is printed, in each of its three
+  schemas, in batches as they asked for, again when they do not take one (`telemetry`).
+* On request it is a Managed Instance (`managed_concurrency`): many invocations at once, from as
+  many threads, SHUTDOWN alone for extensions, nothing frozen, no timeout that ends a process.
 
 What it asks of the machine: shares and limits need Linux's control groups (version 1), writable,
 and are refused without them; freezing is done by signals then.
 
 What it does not do: isolate the file system (paths of the layer lie in `opt`, not in `/opt`) or the
-network, deliver telemetry, run several invocations at once (Managed Instances), stream responses
-(they are collected first), bill. Where AWS's own emulator can be asked, both are compared in
-`tests/e2e/test_agreement.py` and `test_agreement_faults.py`; `tests/e2e/agreement.py` names the
+network, serve the older Logs API, stream responses (they are collected first), bill. Where AWS's
+own emulator can be asked, both are compared in `tests/e2e/test_agreement.py`,
+`test_agreement_faults.py` and `test_managed_agreement.py`; `tests/e2e/agreement.py` names the
 differences.
 """
 

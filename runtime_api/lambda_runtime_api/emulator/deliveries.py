@@ -4,13 +4,15 @@
                                                       └─ refused, silent, broken: again, later
 
 A batch is sent until it is taken or has been tried `TRIES_MAX` times; what comes meanwhile waits,
-up to a bound. Whatever is given up is told as `platform.logsDropped`. Delivery is at least once: a
-subscriber that was frozen before it could answer gets the same batch again.
+up to a bound. Whatever is given up is counted, and told to this subscriber with the next batch, as
+`platform.logsDropped`. Delivery is at least once: a subscriber that was frozen before it could
+answer gets the same batch again.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import socket
 import threading
@@ -22,7 +24,7 @@ from lambda_runtime_api import http1
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TRIES_MAX = 6
+TRIES_MAX = 5
 FIRST_PAUSE_SECONDS = 0.05
 """After a failed try; it doubles. Lambda does not document its own pauses."""
 
@@ -33,6 +35,8 @@ WAITING_MAX_BATCHES = 4
 TOO_SLOW = (
     "Some logs were dropped because the downstream consumer is slower than the logs production rate"
 )
+
+ENDED = "the environment has ended"
 
 _GOOD = range(200, 300)
 
@@ -54,6 +58,19 @@ class Destination(NamedTuple):
     path: str
 
 
+class Dropped(NamedTuple):
+    """What a subscriber has not been told."""
+
+    records: int = 0
+    size_bytes: int = 0
+    reason: str = ""
+
+    def and_also(self, events: list[bytes], reason: str) -> Dropped:
+        """Add events that are given up now."""
+        size = self.size_bytes + sum(map(len, events))
+        return Dropped(self.records + len(events), size, reason)
+
+
 class Subscriber:
     """Collects the events of one subscriber, and sends them from a thread of its own."""
 
@@ -62,7 +79,7 @@ class Subscriber:
         buffering: Buffering,
         destination: Destination,
         awake: threading.Event,
-        dropped: Callable[[int, int, str], None],
+        worded: Callable[[Dropped], bytes | None],
         *,
         numbered: bool,
     ) -> None:
@@ -72,13 +89,15 @@ class Subscriber:
             buffering: When to send.
             destination: Where to.
             awake: Set as long as the subscriber can take anything.
-            dropped: Told of records and bytes that were given up, and why.
+            worded: Makes an event of what was given up, or None for a subscriber that is not
+                told of such.
             numbered: Send the header `Sequence-Id`, by which a repeated batch can be told.
         """
         self._buffering = buffering
         self._destination = destination
         self._awake = awake
-        self._dropped = dropped
+        self._worded = worded
+        self._dropped = Dropped()
         self._numbered = numbered
         self._changed = threading.Condition()
         self._waiting: list[bytes] = []
@@ -88,7 +107,8 @@ class Subscriber:
         self._flushing = False
         self._closed = False
         self._connection: socket.socket | None = None
-        threading.Thread(target=self._run, name="emulator-telemetry", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="emulator-telemetry", daemon=True)
+        self._thread.start()
 
     def add(self, event: bytes) -> None:
         """Collect an event."""
@@ -119,22 +139,29 @@ class Subscriber:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        if self._connection is not None:
-            self._connection.close()
+            if self._connection is not None:
+                with contextlib.suppress(OSError):
+                    self._connection.shutdown(socket.SHUT_RDWR)  # wakes the thread
+        self._thread.join()
 
     def _run(self) -> None:
         while (batch := self._take()) is not None:
-            problem = self._deliver(batch)
+            told = self._dropped
+            news = self._worded(told) if told.records else None
+            problem = self._deliver([*batch, news] if news is not None else batch)
             with self._changed:
+                self._dropped = (
+                    told.and_also(batch, f"could not send events: {problem}")
+                    if problem
+                    else Dropped()
+                )
                 self._sending = False
                 self._changed.notify_all()
-            if problem and not self._closed:
-                self._dropped(len(batch), sum(map(len, batch)), f"could not send events: {problem}")
 
     def _take(self) -> list[bytes] | None:
         """Wait for a batch that is due; None when nothing is sent any more."""
-        self._drop_what_is_too_much()
         with self._changed:
+            self._drop_what_is_too_much()
             while not self._closed:
                 left = self._seconds_left()
                 if left <= 0:
@@ -166,16 +193,13 @@ class Subscriber:
 
     def _drop_what_is_too_much(self) -> None:
         """Give up the oldest of what came while the last batch was tried again and again."""
-        records = size = 0
-        with self._changed:
-            bound = WAITING_MAX_BATCHES * self._buffering.bytes_max
-            while self._waiting_bytes - size > bound:
-                size += len(self._waiting[records])
-                records += 1
-            self._waiting = self._waiting[records:]
-            self._waiting_bytes -= size
+        records, left = 0, self._waiting_bytes
+        while left > WAITING_MAX_BATCHES * self._buffering.bytes_max:
+            left -= len(self._waiting[records])
+            records += 1
         if records:
-            self._dropped(records, size, TOO_SLOW)
+            self._dropped = self._dropped.and_also(self._waiting[:records], TOO_SLOW)
+            self._waiting, self._waiting_bytes = self._waiting[records:], left
 
     def _deliver(self, batch: list[bytes]) -> str:
         """Send until it is taken; return what was wrong with the last try, "" for nothing."""
@@ -183,10 +207,10 @@ class Subscriber:
         for attempt in range(TRIES_MAX):
             self._awake.wait()
             if self._closed:
-                return "the environment has ended"
+                return ENDED
             problem = self._try(batch)
-            if not problem:
-                return ""
+            if not problem or attempt == TRIES_MAX - 1:
+                break
             with self._changed:
                 pause = FIRST_PAUSE_SECONDS * 2**attempt
                 self._changed.wait_for(lambda: self._closed, pause)
@@ -196,7 +220,10 @@ class Subscriber:
         address = ("127.0.0.1", self._destination.port)
         try:
             with socket.create_connection(address, SEND_SECONDS) as connection:
-                self._connection = connection
+                with self._changed:
+                    if self._closed:
+                        return ENDED
+                    self._connection = connection
                 if self._destination.protocol == "TCP":
                     connection.sendall(b"".join(event + b"\n" for event in batch))
                     return ""
@@ -204,7 +231,8 @@ class Subscriber:
         except (OSError, http1.ProtocolError, http1.ConnectionEndedError) as error:
             return str(error) or type(error).__name__
         finally:
-            self._connection = None
+            with self._changed:
+                self._connection = None
         return "" if status in _GOOD else f"http request failed with status {status}"
 
     def _post(self, connection: socket.socket, body: bytes) -> int:

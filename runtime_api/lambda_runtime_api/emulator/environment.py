@@ -169,6 +169,7 @@ class Environment:
             ManagedInstance(function, self._phases, managed, self._pump) if managed else None
         )
         self._invoking = threading.Lock()
+        self._ending = threading.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="emulator-phases")
         self._running: Future[None] | None = None
         self._closed = False
@@ -253,9 +254,10 @@ class Environment:
             reason: What the extensions are told: `spindown`, `timeout` or `failure`, as the
                 service spells them; its documentation has them in upper case.
         """
-        self.wait_until_idle()
-        (self._managed or self._lifecycle).shut_down(reason)
-        self._empty_directory()
+        with self._ending:
+            self.wait_until_idle()
+            (self._managed or self._lifecycle).shut_down(reason)
+            self._empty_directory()
 
     def kill(self) -> None:
         """End the processes without SHUTDOWN, as the failure of a host does.
@@ -263,10 +265,11 @@ class Environment:
         The caller of an invocation that is under way gets an error. A later one starts them
         anew, as after `shutdown`.
         """
-        self._phases.kill_processes()
-        self.wait_until_idle()
-        (self._managed or self._lifecycle).kill()
-        self._empty_directory()
+        with self._ending:
+            self._phases.kill_processes()
+            self.wait_until_idle()
+            (self._managed or self._lifecycle).kill()
+            self._empty_directory()
 
     @property
     def frozen(self) -> bool:

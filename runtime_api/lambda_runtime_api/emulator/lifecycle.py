@@ -109,20 +109,26 @@ class Lifecycle:
         begun = time.monotonic()
         deadline = begun + self._function.timeout_seconds
         tracing = call.headers.get("x-amzn-trace-id") or new_trace()
-        self._pump.note(f"START RequestId: {call.request_id} Version: {self._function.version}")
-        tenant = call.headers.get("x-amz-tenant-id", "")
-        self._phases.events.started(call.request_id, tracing, tenant)
-        response = self._invoke(call, deadline, tracing)
+        fault = self._prepare(deadline)
+        self._start(call, tracing)
+        response = fault or self._invoke(call, deadline, tracing)
         answer = _as_response(call.request_id, response)
-        duration_ms = (time.monotonic() - begun) * 1_000
+        duration_ms = _ms_since(begun)
         logs = self._pump.lines_from(first_line)
-        fault = None if isinstance(response, apis.Response) else response
-        done = Done(duration_ms, 0 if fault else len(answer.payload), _failed(fault))
-        self._phases.events.runtime_done(call.request_id, done, tracing)
         call.answer(Invocation(call.request_id, *answer, cold, init_ms, duration_ms, logs))
+        fault = None if isinstance(response, apis.Response) else response
+        fault = fault or self._phases.wait_for_runtime(deadline)
+        done = Done(
+            duration_ms,
+            0 if fault else len(answer.payload),
+            _failed(fault),
+            overhead_ms=_ms_since(begun) - duration_ms,
+        )
+        self._phases.events.runtime_done(call.request_id, done, tracing)
+        waited = time.monotonic()
         fault = fault or self._phases.wait_for_all(deadline)
+        done = Done(_ms_since(begun), 0, _failed(fault), overhead_ms=_ms_since(waited))
         bill = self._finish(call, fault, begun, init_ms)
-        done = Done((time.monotonic() - begun) * 1_000, 0, _failed(fault))
         self._phases.events.ended(call.request_id, done, tracing, bill)
         logs[:] = self._pump.lines_from(first_line)
         if self._freeze:
@@ -134,7 +140,7 @@ class Lifecycle:
         self._phases.limit_cpu(None)  # Lambda gives Init more than the function's own share
         fault = self._phases.initialise(begun + self._init_seconds)
         self._phases.limit_cpu(self._function.memory_mb / MB_PER_CPU)
-        init_ms = (time.monotonic() - begun) * 1_000
+        init_ms = _ms_since(begun)
         if fault is None:
             return init_ms
         timed_out = fault.error_type == phase.TIMED_OUT
@@ -145,21 +151,25 @@ class Lifecycle:
         self._phases.reset("timeout" if timed_out else "failure")
         return None
 
+    def _prepare(self, deadline: float) -> Fault | None:
+        """Run what is part of the invocation and comes before it: an Init phase, a restore."""
+        fault = None if self._phases.alive else self._phases.initialise(deadline, "invoke")
+        return fault or self._phases.restore(time.monotonic() + RESTORE_SECONDS)
+
+    def _start(self, call: Call, tracing: str) -> None:
+        """Tell that an invocation begins."""
+        self._pump.note(f"START RequestId: {call.request_id} Version: {self._function.version}")
+        tenant = call.headers.get("x-amz-tenant-id", "")
+        self._phases.events.started(call.request_id, tracing, tenant)
+
     def _invoke(self, call: Call, deadline: float, tracing: str) -> apis.Response | Fault:
-        if not self._phases.alive:
-            fault = self._phases.initialise(deadline, "invoke")
-            if fault is not None:
-                return fault
-        fault = self._phases.restore(time.monotonic() + RESTORE_SECONDS)
-        if fault is not None:
-            return fault
         invocation = as_told_to_the_runtime(call, self._function.arn, deadline, tracing)
         self._phases.begin_invoke(call.request_id, deadline, tracing, invocation)
         return self._phases.wait_for_response(deadline)
 
     def _finish(self, call: Call, fault: Fault | None, begun: float, init_ms: float | None) -> Bill:
         """Report the invocation; reset the environment if it failed."""
-        duration_ms = (time.monotonic() - begun) * 1_000
+        duration_ms = _ms_since(begun)
         billed_ms = int(duration_ms + (init_ms or 0)) + 1
         bill = Bill(billed_ms, self._phases.memory_used_mb, init_ms)
         report = [
@@ -202,6 +212,10 @@ def _as_response(request_id: str, response: apis.Response | Fault) -> apis.Respo
     message = f"RequestId: {request_id} Error: {response.message}"
     payload = response.payload or apis.problem_payload(response.error_type, message)
     return apis.Response(payload, response.error_type)
+
+
+def _ms_since(begun: float) -> float:
+    return (time.monotonic() - begun) * 1_000
 
 
 def _failed(fault: Fault | None) -> str:

@@ -88,14 +88,14 @@ class ManagedLife(Life):
         self._timed_out: dict[str, None] = {}
 
     @property
-    def runtime_initialised(self) -> bool:
+    def runtime_waits(self) -> bool:
         """Whether every worker waits; AWS's emulator waits for the first of them only."""
         return self._runtime is State.READY and len(self._waiting) == self._workers
 
     @property
     def initialised(self) -> bool:
         """Whether every worker waits, and every extension waits for its SHUTDOWN."""
-        return self.runtime_initialised and self._extensions_ready
+        return self.runtime_waits and self._extensions_ready
 
     @property
     def running(self) -> int:
@@ -228,7 +228,8 @@ class ManagedInstance:
         fault = self.initialise()
         begun = time.monotonic()
         first_line = self._pump.count
-        cold, self._cold = self._cold, False
+        with self._starting:
+            cold, self._cold = self._cold, False
         init_ms = self._init_ms if cold else None
         response = _refusal(fault.error_type) if fault else self._run(call, begun)
         duration_ms = (time.monotonic() - begun) * 1_000
@@ -237,31 +238,29 @@ class ManagedInstance:
 
     def wait_until_idle(self) -> None:
         """Wait until no invocation is under way, and no environment is being ended."""
-        life = self._api.life
         with self._api.changed:
-            self._api.changed.wait_for(
-                lambda: life is None or life.fault or life.ended or not life.running
-            )
-        if life is not None and life.fault is not None:
-            self._join()
+            life = self._api.life
+            if life is not None:
+                self._api.changed.wait_for(lambda: life.ended or not (life.running or life.fault))
 
     def shut_down(self, reason: str) -> None:
         """End the processes, if there are any; the next invocation starts others."""
         with self._starting:
             if self._phases.alive:
                 self._phases.reset(reason)
-        self._join()
+            keeper = self._keeper
+        self._join(keeper)
 
     def kill(self) -> None:
         """End the processes without SHUTDOWN."""
         with self._starting:
             self._phases.kill()
-        self._join()
+            keeper = self._keeper
+        self._join(keeper)
 
-    def _join(self) -> None:
-        if self._keeper is not None:
-            self._keeper.join()
-            self._keeper = None
+    def _join(self, keeper: threading.Thread | None) -> None:
+        if keeper is not None:
+            keeper.join()
 
     def _keep(self) -> None:
         """End the environment when a part of it has ended."""

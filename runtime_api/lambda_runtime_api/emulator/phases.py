@@ -172,7 +172,7 @@ class Phases:
             self._start_extension(life, file)
         if self._wait(lambda: life.registered, deadline) and life.fault is None:
             self._start_runtime(life)
-            if self._wait(lambda: life.runtime_initialised, deadline) or life.fault is not None:
+            if self._wait(lambda: life.runtime_waits, deadline) or life.fault is not None:
                 self.events.runtime_initialised(phase, life.fault)
             self._wait(lambda: life.initialised or life.before_snapshot, deadline)
         for extension in life.extensions:
@@ -232,14 +232,15 @@ class Phases:
                 return self._api.response
             return life.fault or self._timed_out()
 
+    def wait_for_runtime(self, deadline: float) -> Fault | None:
+        """Wait until the runtime, which has answered, has asked for the next event."""
+        life = self._life
+        return self._why_not(lambda: life.runtime_waits, deadline)
+
     def wait_for_all(self, deadline: float) -> Fault | None:
         """Wait until everybody has asked for the next event."""
         life = self._life
-        self._wait(lambda: life.idle, deadline)
-        with self._api.changed:
-            if life.fault is None and not life.idle:
-                return self._timed_out()
-            return life.fault
+        return self._why_not(lambda: life.idle, deadline)
 
     def reset(self, reason: str) -> None:
         """End all processes: SHUTDOWN for those who asked for it, SIGKILL for the rest.
@@ -376,6 +377,15 @@ class Phases:
                 if left <= 0 or not self._api.changed.wait(left):
                     break
             return reached()
+
+    def _why_not(self, reached: Callable[[], bool], deadline: float) -> Fault | None:
+        """Wait for a state; return what came in its place."""
+        life = self._life
+        self._wait(reached, deadline)
+        with self._api.changed:
+            if life.fault is None and not reached():
+                return self._timed_out()
+            return life.fault
 
     def _timed_out(self) -> Fault:
         seconds = self._function.timeout_seconds

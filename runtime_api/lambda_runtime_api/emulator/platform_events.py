@@ -4,10 +4,11 @@
     ─► restoreReport] ─► (start ─► runtimeDone ─► report) …
 
 On Managed Instances there is no `runtimeDone`, a report has a duration and no bill, and an
-exception in the handler is an error; elsewhere the runtime has then done its work.
+exception in the handler is an error; elsewhere the runtime has then done its work. There a timeout
+has no type, and `start` comes after an Init phase or a restore that is part of the invocation.
 
-Source: Lambda developer guide, "Telemetry API Event schema reference", 2026-10, and what AWS's
-Runtime Interface Emulator sends for Managed Instances.
+Source: Lambda developer guide, "Telemetry API Event schema reference", 2026-10; `handlers.go` of
+AWS's Runtime Interface Emulator, and what that sends for Managed Instances.
 """
 
 from __future__ import annotations
@@ -39,16 +40,13 @@ class Done(NamedTuple):
     """What Lambda itself says of it; "" for success."""
     answered: bool = True
     """Whether the runtime said something."""
+    overhead_ms: float = 0.0
+    """How long the runtime was busy with itself after its answer, or extensions after that."""
 
     @property
     def status(self) -> str:
         """`success`, `error` or `timeout`."""
         return _status(self.error_type)
-
-    @property
-    def errors(self) -> dict[str, str]:
-        """The field that names what failed, where something did."""
-        return {"errorType": self.error_type} if self.error_type else {}
 
 
 class Bill(NamedTuple):
@@ -153,12 +151,12 @@ class PlatformEvents:
         record = {
             "requestId": request_id,
             "status": done.status,
-            **done.errors,
+            **self._error(done),
             "metrics": {
-                "durationMs": round(done.duration_ms, 3),
+                "durationMs": round(done.duration_ms + done.overhead_ms, 3),
                 "producedBytes": done.produced_bytes,
             },
-            "spans": _spans(done),
+            "spans": [*_spans(done), _span("runtimeOverhead", done.overhead_ms)],
             **_tracing(tracing),
         }
         self._publish("platform.runtimeDone", record)
@@ -170,6 +168,7 @@ class PlatformEvents:
         if bill is None:
             spans = {"spans": _spans(done)} if done.answered else {}
         else:
+            spans = {"spans": [_span("extensionOverhead", done.overhead_ms)]}
             metrics["billedDurationMs"] = bill.billed_ms
             metrics["memorySizeMB"] = self._function.memory_mb
             metrics["maxMemoryUsedMB"] = bill.memory_used_mb
@@ -178,12 +177,17 @@ class PlatformEvents:
         record = {
             "requestId": request_id,
             "status": done.status,
-            **done.errors,
+            **self._error(done),
             "metrics": metrics,
             **spans,
             **_tracing(tracing),
         }
         self._publish("platform.report", record)
+
+    def _error(self, done: Done) -> dict[str, str]:
+        """Name what failed, where that has a name."""
+        named = done.error_type and (self._managed or done.status != "timeout")
+        return {"errorType": done.error_type} if named else {}
 
 
 def _status(error_type: str) -> str:
@@ -211,12 +215,13 @@ def _tracing(header: str) -> dict[str, Any]:
 
 def _spans(done: Done) -> list[dict[str, Any]]:
     """Until the first byte of the answer, and until its last: here it comes as one."""
-    ended = time.time()
+    answered = done.overhead_ms
     return [
-        {
-            "name": "responseLatency",
-            "start": timestamp(ended - done.duration_ms / 1_000),
-            "durationMs": round(done.duration_ms, 3),
-        },
-        {"name": "responseDuration", "start": timestamp(ended), "durationMs": 0.0},
+        _span("responseLatency", done.duration_ms, answered),
+        _span("responseDuration", 0.0, answered),
     ]
+
+
+def _span(name: str, duration_ms: float, ended_ms_ago: float = 0.0) -> dict[str, Any]:
+    start = time.time() - (ended_ms_ago + duration_ms) / 1_000
+    return {"name": name, "start": timestamp(start), "durationMs": round(duration_ms, 3)}

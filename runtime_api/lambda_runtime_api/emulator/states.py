@@ -176,8 +176,8 @@ class Life:
         return self._runtime is State.READY and self._extensions_ready
 
     @property
-    def runtime_initialised(self) -> bool:
-        """Whether the runtime has done its part of Init."""
+    def runtime_waits(self) -> bool:
+        """Whether the runtime waits for an event, or for its restore."""
         return self._runtime in (State.READY, State.RESTORE_READY)
 
     @property

@@ -25,6 +25,7 @@ from lambda_runtime_api.emulator.states import RefusedError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from lambda_runtime_api.emulator.deliveries import Dropped
     from lambda_runtime_api.emulator.logs import LogLine
 
 SCHEMAS = ("2022-07-01", "2022-12-13", "2025-01-29")
@@ -111,7 +112,7 @@ class Telemetry:
                 subscription.buffering,
                 subscription.destination,
                 self._awake,
-                self._dropped,
+                lambda dropped: _logs_dropped(subscription, dropped),
                 numbered=self._managed,
             )
             self._subscribers[name] = (subscription, subscriber)
@@ -133,7 +134,7 @@ class Telemetry:
             kind: `platform.start` and so on, `function` or `extension`.
             record: Of the newest schema.
         """
-        event = {"time": timestamp(time.time()), "type": kind, "record": record}
+        event = _event(kind, record)
         with self._lock:
             if self._open:
                 self._earlier.append(event)
@@ -172,10 +173,6 @@ class Telemetry:
     def _all(self) -> list[Subscriber]:
         with self._lock:
             return [subscriber for _, subscriber in self._subscribers.values()]
-
-    def _dropped(self, records: int, size_bytes: int, reason: str) -> None:
-        record = {"droppedRecords": records, "droppedBytes": size_bytes, "reason": reason}
-        self.publish("platform.logsDropped", record)
 
 
 def timestamp(seconds: float) -> str:
@@ -229,6 +226,8 @@ def _destination(given: object) -> Destination:
     if not isinstance(given, dict):
         _refuse("destination: it is not an object")
     match given:
+        case {"protocol": "TCP", "port": bool()}:  # an int too, for Python
+            pass
         case {"protocol": "TCP", "port": int(port)} if 0 < port <= PORT_MAX:
             return Destination("TCP", port, "")
         case {"protocol": "HTTP", "URI": str(uri)} if uri.startswith("http://"):
@@ -248,6 +247,25 @@ def _refuse(message: str) -> NoReturn:
     raise RefusedError(400, "ValidationError", message)
 
 
+def _event(kind: str, record: Mapping[str, Any] | str) -> dict[str, Any]:
+    return {"time": timestamp(time.time()), "type": kind, "record": record}
+
+
+def _encode(event: Mapping[str, Any]) -> bytes:
+    return json.dumps(event, separators=(",", ":")).encode()
+
+
+def _logs_dropped(subscription: Subscription, dropped: Dropped) -> bytes | None:
+    if "platform" not in subscription.types:
+        return None
+    record = {
+        "droppedRecords": dropped.records,
+        "droppedBytes": dropped.size_bytes,
+        "reason": dropped.reason,
+    }
+    return _encode(_event("platform.logsDropped", record))
+
+
 def _add(subscription: Subscription, subscriber: Subscriber, event: Mapping[str, Any]) -> None:
     """Give a subscriber an event in the schema that it asked for."""
     kind = event["type"]
@@ -257,4 +275,4 @@ def _add(subscription: Subscription, subscriber: Subscriber, event: Mapping[str,
         newer = _NEWER_FIELDS[kind]
         record = {name: value for name, value in event["record"].items() if name not in newer}
         event = {**event, "record": record}
-    subscriber.add(json.dumps(event, separators=(",", ":")).encode())
+    subscriber.add(_encode(event))

@@ -2,8 +2,11 @@
 
 import http.client
 import json
+import signal
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Queue
@@ -14,7 +17,7 @@ import pytest
 from lambda_runtime_api import http1
 from lambdallm_extension.server import token as token_file
 from lambdallm_extension.server.http import CONNECTIONS_MAX, Server, listen
-from lambdallm_wire import names
+from lambdallm_wire import names, routes
 
 TOKEN = "secret-token"
 
@@ -260,3 +263,43 @@ def test_a_request_whose_sender_has_left_is_acted_upon_only_if_it_is_a_farewell(
 
     api.ended.get(timeout=5)
     assert (("POST", path, b"{}") in api.asked) is acted_upon
+
+
+def post(port: int, path: str, body: bytes = b"{}") -> bytes:
+    head = [("host", f"127.0.0.1:{port}"), *GOOD.items()]
+    return http1.encode_request("POST", path, head, body)
+
+
+SAYING = """
+import os, signal, socket, sys
+said = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+said.sendall(sys.stdin.buffer.read())
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_what_a_process_said_before_it_was_killed_counts(
+    api: EchoApi, port: int, answered: bool
+) -> None:
+    """It dies with answers unread, which resets the connection."""
+    go, handle = Event(), api.handle
+
+    def slow(method: str, path: str, body: bytes, *, connection: int) -> tuple[int, bytes]:
+        go.wait(5)
+        return handle(method, path, body, connection=connection)
+
+    api.handle = slow  # type: ignore[method-assign]
+    said = [f'{{"number": {number}}}'.encode() for number in range(5)]
+    data = b"".join(post(port, routes.APPEND.path, body) for body in said)
+    data += post(port, routes.CHAT.path) + post(port, routes.END.path)
+    if answered:
+        go.set()
+    killed = subprocess.run([sys.executable, "-c", SAYING, str(port)], input=data, check=False)
+    go.set()
+
+    assert killed.returncode == -signal.SIGKILL
+    assert api.ended.get(timeout=5) == 1
+    assert [body for _, path, body in api.asked if path == routes.APPEND.path] == said
+    assert api.asked[-1][1] == routes.END.path
+    assert answered or routes.CHAT.path not in {path for _, path, _ in api.asked}
