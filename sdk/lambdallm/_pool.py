@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from _thread import allocate_lock
 
+from lambdallm import _errors
 from lambdallm._connection import Connection, Unsent
 
 TYPE_CHECKING = False
@@ -15,10 +16,6 @@ IDLE_CONNECTIONS_MAX = 8
 
 CALLS_MAX = 64
 """Calls under way at once; more wait for one to end. The sidecar asks one API as many at once."""
-
-
-class BusyError(TimeoutError):
-    """Too many calls were under way for all the time there was. Nothing was sent."""
 
 
 class Pool:
@@ -53,7 +50,7 @@ class Pool:
         """Wait until one more call may be under way; `end_call` must follow.
 
         Raises:
-            BusyError: There was no place in time.
+            SidecarError: There was no place in time; nothing was sent.
         """
         with self._lock:
             if self._calls < CALLS_MAX:
@@ -67,8 +64,10 @@ class Pool:
         with self._lock:
             if turn in self._waiting:
                 self._waiting.remove(turn)
-                message = f"{CALLS_MAX} calls were under way for {seconds:.1f} s."
-                raise BusyError(message)
+                message = (
+                    f"{CALLS_MAX} calls were under way for {seconds:.1f} s; this one was not made."
+                )
+                raise _errors.SidecarError(message, retryable=True)
         # It was handed over between the two: the place is ours.
 
     def end_call(self) -> None:

@@ -17,8 +17,8 @@ from lambda_runtime_api import http1
 from lambdallm import _errors, _settings
 from lambdallm._connection import SLICES, Connection, SilentError, Unsent, decode_reply
 from lambdallm._lines import Line, Lines
-from lambdallm._pool import BusyError, Pool
-from lambdallm._token import SidecarAbsentError, read_pid, read_token
+from lambdallm._pool import Pool
+from lambdallm._token import SidecarAbsentError, absence, read_pid, read_token
 from lambdallm_wire import codec, names, routes
 
 TYPE_CHECKING = False
@@ -68,6 +68,7 @@ class SidecarTransport:
         self._port = port
         self._directory = directory
         self._use(token)
+        self._says_ahead = True  # not where the token may change between a request and its reply
         self._pool = Pool(port)
         self._lines = Lines()
         self._asked: dict[str, Connection] = {}
@@ -83,6 +84,7 @@ class SidecarTransport:
         """
         port, token = read_token(settings.directory)
         transport = cls(port, token, settings.directory)
+        transport._says_ahead = not settings.snap_start
         if os.path.exists(f"{settings.directory}/{names.STARTING_FILE}"):  # noqa: PTH110
             raise SidecarAbsentError("it has not loaded since a reset", asleep=True)
         transport._probe()
@@ -105,9 +107,6 @@ class SidecarTransport:
         data = self._encode(route, message)
         try:
             reply = self._exchange(route, message, data, timeout_seconds)
-        except BusyError as error:
-            message = f"{error} This one was not made."
-            raise _errors.SidecarError(message, retryable=True) from error
         except (Unsent, OSError, http1.ProtocolError) as error:
             raise self._failed(error, timeout_seconds) from error
         if reply[0] == _UNAUTHORIZED and self._renew_token():
@@ -193,48 +192,55 @@ class SidecarTransport:
             self._pool.pid = connection.pid = health.get("pid", 0)
         except (Unsent, OSError, ValueError, KeyError, _errors.LambdaLLMError) as error:
             self.close()
-            raise _absent(error) from error
+            raise absence(error) from error
 
     def _exchange(
         self, route: routes.Route, message: Any, data: bytes, timeout_seconds: float
     ) -> Reply:
         if self.broken:
             raise Unsent
-        if route is routes.BEGIN:
-            reply = self._begin(message["work_id"], data)
-            if reply[0] == _OK and message.get("session"):
-                self._ask_window(message["work_id"])
-            return reply
-        if route is routes.END:
-            return self._end(message["work_id"], data, timeout_seconds)
         work_id = message.get("work_id", "") if message else ""
+        if route is routes.BEGIN:
+            return self._begin(work_id, data, with_session=bool(message.get("session")))
+        if route is routes.END:
+            return self._end(work_id, data, timeout_seconds)
         line = self._lines.of(work_id)
         if line is not None:
-            if route is routes.APPEND and line.works == 1:
+            if route is routes.APPEND and self._says_ahead and line.works == 1:
                 line.say(work_id, route.method, data)
                 return _OK, b"{}"
             fault = self._heard(line, work_id)
             if fault is not None:
                 return fault
-        asked = self._asked.pop(work_id, None) if route is routes.WINDOW else None
-        if route is not routes.CHAT:
-            return self._pooled(route, data, timeout_seconds, asked)
-        until = _settings.monotonic() + timeout_seconds
-        self._pool.begin_call(timeout_seconds)
-        try:
-            return self._pooled(route, data, until - _settings.monotonic())
-        finally:
-            self._pool.end_call()
+        return self._ask(route, work_id, data, timeout_seconds)
 
-    def _begin(self, work_id: str, data: bytes) -> Reply:
+    def _ask(self, route: routes.Route, work_id: str, data: bytes, timeout_seconds: float) -> Reply:
+        if route is routes.CHAT:
+            until = _settings.monotonic() + timeout_seconds
+            self._pool.begin_call(timeout_seconds)
+            try:
+                return self._pooled(route, data, until - _settings.monotonic())
+            finally:
+                self._pool.end_call()
+        asked = self._asked.pop(work_id, None) if route is routes.WINDOW else None
+        if asked is not None:
+            reply = self._pooled(route, data, timeout_seconds, asked)
+            if reply[0] != _UNAUTHORIZED:
+                return reply  # else the token has changed since it was asked for
+        return self._pooled(route, data, timeout_seconds)
+
+    def _begin(self, work_id: str, data: bytes, *, with_session: bool) -> Reply:
         line = self._lines.take(work_id, self._pool.connect)
         try:
             with line.lock:
                 line.read_replies(routes.APPEND.method)  # of another unit that is on it, too
-                return line.connection.exchange_at_once(routes.BEGIN.method, data)
+                reply = line.connection.exchange_at_once(routes.BEGIN.method, data)
+            if with_session and reply[0] == _OK:
+                self._ask_window(work_id)
         except BaseException:
             self._spoil(work_id)
             raise
+        return reply
 
     def _ask_window(self, work_id: str) -> None:
         """Ask for the session right away; the reply waits until the handler wants it.
@@ -369,28 +375,3 @@ class SidecarTransport:
         self.broken, self._silent = True, silent
         message = "The sidecar stands still." if silent else "The sidecar has ended."
         return SidecarLostError(message, sent=sent, silent=silent)
-
-
-def wake(settings: Settings) -> None:
-    """Let a sidecar that is asleep load, beside whatever this process does meanwhile.
-
-    Raises:
-        SidecarAbsentError: It is gone.
-    """
-    port, _ = read_token(settings.directory)
-    try:
-        Connection(port).close()
-    except OSError as error:
-        raise _absent(error) from error
-
-
-def _absent(error: Exception) -> SidecarAbsentError:
-    if isinstance(error, Unsent) and isinstance(error.__cause__, Exception):
-        error = error.__cause__
-    if isinstance(error, TimeoutError):
-        return SidecarAbsentError("it takes connections but does not answer", silent=True)
-    if isinstance(error, OSError):
-        return SidecarAbsentError(f"connecting failed: {error.strerror}")
-    if isinstance(error, _errors.LambdaLLMError):
-        return SidecarAbsentError(error.detail)
-    return SidecarAbsentError("something else listens there")

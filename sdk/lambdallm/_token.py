@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import os
 
+from lambdallm import _errors
+from lambdallm._connection import Connection, Unsent
 from lambdallm_wire import names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lambdallm._settings import Settings
 
 _MAX_BYTES = 512
 _PORT_MAX = 65_535
@@ -61,3 +67,29 @@ def read_pid(directory: str) -> int:
     finally:
         os.close(descriptor)
     return int(data) if data.isdigit() else 0
+
+
+def wake(settings: Settings) -> None:
+    """Let a sidecar that is asleep load, beside whatever this process does meanwhile.
+
+    Raises:
+        SidecarAbsentError: It is gone.
+    """
+    port, _ = read_token(settings.directory)
+    try:
+        Connection(port).close()
+    except OSError as error:
+        raise absence(error) from error
+
+
+def absence(error: Exception) -> SidecarAbsentError:
+    """Say what a failure to reach it means."""
+    if isinstance(error, Unsent) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    if isinstance(error, TimeoutError):
+        return SidecarAbsentError("it takes connections but does not answer", silent=True)
+    if isinstance(error, OSError):
+        return SidecarAbsentError(f"connecting failed: {error.strerror}")
+    if isinstance(error, _errors.LambdaLLMError):
+        return SidecarAbsentError(error.detail)
+    return SidecarAbsentError("something else listens there")

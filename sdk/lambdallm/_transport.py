@@ -180,7 +180,7 @@ def _look_again(choice: _Choice) -> None:
         except _token.SidecarAbsentError as error:
             if not error.asleep:
                 raise
-            _sidecar.wake(settings)
+            _token.wake(settings)
             return
     except _token.SidecarAbsentError as error:
         if error.silent and choice.expected:

@@ -105,7 +105,7 @@ def test_a_refusal_of_what_was_said_is_told_with_the_next_question(sidecar: Any,
     questions: dict[str, Callable[[], Any]] = {
         "window": work.window,
         "save": work.save,
-        "chat": lambda: work.chat({"call_id": "c"}, work.deadline_epoch_ms),
+        "chat": lambda: work.chat({"work_id": "e", "call_id": "c"}, work.deadline_epoch_ms),
         "end": lambda: work.end("ok", "", 1.0),
     }
 
