@@ -27,7 +27,8 @@ usage: ./build.sh COMMAND [ARGUMENTS]
   smoke  --aws                  promises and facts that only a real account can show; deploys,
                                 asks, removes. Both say what they would do without credentials
   clean                         remove what this script has made, and caches
-  help                          this text; demo, layer and publish have their own --help
+  help                          this text; demo, layer, publish, bench, soak and smoke have a
+                                --help of their own
 
 It needs Python 3.10 or newer (PYTHON=… names one) and a package index. The first run takes a
 minute or two. Example: ./build.sh test tests/sdk -k session
@@ -302,6 +303,14 @@ case "$command" in
   demo) wants_help "$@" && help_of examples/demo.py ;;
   layer) wants_help "$@" && help_of layer/build_layer.py build ;;
   publish) wants_help "$@" && help_of layer/build_layer.py publish ;;
+  soak) wants_help "$@" && help_of tests/faults/soak.py ;;
+  smoke) wants_help "$@" && help_of benchmarks/aws smoke ;;
+  bench)
+    case " $* " in
+      *" --aws "*) wants_help "$@" && help_of benchmarks/aws bench ;;
+      *) wants_help "$@" && help_of benchmarks/run.py ;;
+    esac
+    ;;
   *) wants_help "$@" && command=help ;;
 esac
 case "$command" in

@@ -13,7 +13,7 @@ import typing
 from pathlib import Path
 from typing import Any, Literal, Union
 
-from lambdallm_wire import errors, names, routes
+from lambdallm_wire import errors, names, problems, routes
 
 OPENAPI_FILE = Path(__file__).parent / "openapi.json"
 
@@ -32,7 +32,7 @@ _PLAIN: dict[object, Schema] = {
 def document() -> Schema:
     """Return the OpenAPI 3.1 document."""
     schemas: Schema = {}
-    problem = _reference(errors.Problem, schemas)
+    problem = _reference(problems.Problem, schemas)
     paths = {
         route.path: {route.method.lower(): _operation(route, problem, schemas)}
         for route in routes.ROUTES

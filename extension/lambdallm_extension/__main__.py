@@ -63,7 +63,7 @@ def main() -> int:
             "AWS_LAMBDA_RUNTIME_API. Attach the layer to a function instead.\n"
         )
         return 2
-    client = ExtensionClient(address, _environ(names.ENVIRONMENT_IDENTIFIER))
+    client = ExtensionClient(address, _environ(names.ENVIRONMENT_IDENTIFIER), loads=_loads)
     listener, problem = _listen()
     if not client.identifier:
         _register(client)
@@ -87,6 +87,13 @@ def _register(client: ExtensionClient) -> None:
         if refusal.error_type != "Extension.InvalidEventType":
             raise
         client.register(EXTENSION_NAME, ("SHUTDOWN",))  # Managed Instances have no INVOKE
+
+
+def _loads(body: bytes) -> object:
+    """Read JSON with what the engine uses as well."""
+    from lambdallm_wire import plain_json
+
+    return plain_json.loads(body)
 
 
 def _environ(name: str) -> str:
@@ -244,12 +251,14 @@ class _Starter:
         return self._loaded
 
     def _import(self) -> None:
+        import gc
         import os
         import threading
 
         try:
             if sys.platform == "linux":
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+            gc.disable()  # what loads stays: to look through it for garbage takes 2 ms
             from lambdallm_extension import engine
             from lambdallm_extension.server import http
 
@@ -259,10 +268,11 @@ class _Starter:
             self._loaded = built
         except Exception as error:  # noqa: BLE001 - told by `_load`, on the thread that waits
             self._failure = f"{type(error).__name__}: {error}"
+        finally:
+            gc.freeze()  # nor is it looked through later
+            gc.enable()
 
     def _serve(self, engine: Engine) -> None:
-        import socket
-
         from lambdallm_extension.server import token
         from lambdallm_extension.server.http import Server
 
@@ -282,7 +292,8 @@ class _Starter:
 
             if not self._secret:
                 self._leave_token(self._listener)
-            listener = socket.socket(fileno=self._listener.detach())
+            descriptor = self._listener.detach()
+            listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, descriptor)
             server = Server(listener, self._secret, engine, engine.telemetry.log)
             engine.serve(renew)
             server.start()
@@ -312,6 +323,8 @@ def _mark(directory: str) -> bool:
 
 
 def _unwritable(directory: str, error: OSError) -> str:
+    if error.strerror is None:  # our own words, which say what to do
+        return f"{directory} is not used: {error}."
     variable = names.ENVIRONMENT_DIRECTORY
     return f"{directory} cannot be written ({error.strerror}); set {variable} to one that can."
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import suppress
 from threading import Event, Lock
-from typing import TYPE_CHECKING
 
 from lambdallm_extension import errors, startup
 from lambdallm_extension.domain.moments import Moment
@@ -25,6 +23,7 @@ from lambdallm_extension.settings import Settings, SystemClock, SystemRandom
 from lambdallm_extension.telemetry.emf import EmfTelemetry
 from lambdallm_wire import routes
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal
@@ -204,9 +203,11 @@ class Engine:
         """Open connections, or replace those that may have died in a freeze, beside the caller."""
         with self._lock:
             adapters = self._adapters("reopen")
-        with suppress(errors.OverloadedError):  # whoever waits there meets the same connections
+        try:
             for reopen in adapters:
                 self._workers.start(reopen)
+        except errors.OverloadedError:
+            return  # whoever waits there meets the same connections
 
     def hold(self, request_id: str) -> None:
         """Know which invocation the environment is being held for, "" for none."""
@@ -358,9 +359,9 @@ def build(settings: Settings | None = None, *, host: str = "embedded") -> Engine
 
 def _renew_chance() -> None:
     """Let OpenSSL, whose state the snapshot has cloned, draw from the kernel before it goes on."""
-    ssl = sys.modules.get("ssl")
-    if ssl is not None:
-        ssl.RAND_add(os.urandom(SEED_BYTES), SEED_BYTES)
+    openssl = sys.modules.get("_ssl")
+    if openssl is not None:
+        openssl.RAND_add(os.urandom(SEED_BYTES), SEED_BYTES)
 
 
 def write_stdout_line(line: str) -> None:

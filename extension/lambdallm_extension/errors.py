@@ -17,14 +17,15 @@ Catch at a branch. On the wire an error is a problem (`lambdallm_wire.errors`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
-
 from lambdallm_wire import errors as wire_errors
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import ClassVar
 
     from lambdallm_extension.ports import Item
+    from lambdallm_wire.problems import Problem
 
 
 class ExtensionError(Exception):
@@ -39,7 +40,7 @@ class ExtensionError(Exception):
         super().__init__(detail)
         self.detail = detail
 
-    def to_problem(self, request_id: str | None = None) -> wire_errors.Problem:
+    def to_problem(self, request_id: str | None = None) -> Problem:
         """Turn it into what travels on the wire."""
         return wire_errors.problem(
             self.code,

@@ -13,13 +13,13 @@ it awake to finish writing after the response; it is billed, and it ends soon.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
-
 from lambda_runtime_api import events, http1
+from lambda_runtime_api.declarations import Protocol
 from lambda_runtime_api.extensions import ApiRefusedError
 from lambdallm_extension.domain import flush
 from lambdallm_extension.domain.moments import Moment
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any

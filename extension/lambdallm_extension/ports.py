@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Union
+from lambda_runtime_api.declarations import NamedTuple, Protocol
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lambdallm_wire.chat import ChatRequest, Usage
 
-Value = Union[None, bool, int, str, "Sequence[Value]", "Mapping[str, Value]"]
-"""What an item can hold. No floats: stores round them differently (money and times are ints)."""
+    Value = None | bool | int | str | Sequence["Value"] | Mapping[str, "Value"]
+    """What an item can hold. No floats: stores round them differently."""
 
 
 class Clock(Protocol):
@@ -188,7 +189,9 @@ class InvocationReport(NamedTuple):
     """What one unit of work did, for telemetry. No prompt, no answer, no session id.
 
     Attributes:
-        outcome: `ok`, `error`, or `killed` when the process vanished before `end`.
+        outcome: `ok`, `error`, or `killed` when the process vanished before `end`; `late` of
+            calls that were answered after their unit's own report, `forked` of what a forked
+            child did.
         cost_pico_usd: Of the calls that could be priced; `unpriced_calls` counts the others.
         session_read_ms, session_save_ms: None when no session was declared or written.
         records_dropped: Call records that the store did not take.

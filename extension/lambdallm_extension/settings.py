@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
+from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_wire import names
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 PORT_MAX = 65_535
+MEMORY_MAX_MB = 1_048_576
+"""Far above what Lambda gives, on instances too: more is no number of megabytes."""
+
+DEFAULT_NAMESPACE = "LambdaLLM"
+NAMESPACE_MAX = 255
+"""Source: CloudWatch API reference, `PutMetricData`, 2026-10."""
 
 
 class SystemClock:
@@ -96,25 +103,49 @@ class Settings(NamedTuple):
             snap_start=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start",
             function_name=environ.get("AWS_LAMBDA_FUNCTION_NAME", "local"),
             function_version=environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-            memory_mb=_integer(environ, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 128, problems),
+            memory_mb=_integer(
+                environ, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 128, MEMORY_MAX_MB, problems
+            ),
             region=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "",
             store_url=environ.get(names.ENVIRONMENT_STORE, ""),
             model=environ.get(names.ENVIRONMENT_MODEL) or names.DEFAULT_MODEL,
-            port=_integer(environ, names.ENVIRONMENT_PORT, names.DEFAULT_PORT, problems),
+            port=_integer(environ, names.ENVIRONMENT_PORT, names.DEFAULT_PORT, PORT_MAX, problems),
             directory=environ.get(names.ENVIRONMENT_DIRECTORY) or names.DEFAULT_DIRECTORY,
             endpoints=_endpoints(environ),
-            metrics_namespace=environ.get("LAMBDALLM_METRICS_NAMESPACE") or "LambdaLLM",
-            telemetry=_telemetry(environ),
+            metrics_namespace=_namespace(environ, problems),
+            telemetry=_telemetry(environ, problems),
             environ=environ,
             problems=tuple(problems),
         )
 
 
-def _telemetry(environ: Mapping[str, str]) -> bool:
+def _telemetry(environ: Mapping[str, str], problems: list[str]) -> bool:
     choice = environ.get("LAMBDALLM_TELEMETRY", "").lower()
     if choice in ("on", "off"):
         return choice == "on"
-    return bool(environ.get("AWS_LAMBDA_FUNCTION_NAME"))
+    default = bool(environ.get("AWS_LAMBDA_FUNCTION_NAME"))
+    if choice:
+        used = "on" if default else "off"
+        problems.append(f"LAMBDALLM_TELEMETRY={choice!r} is not 'on' or 'off'; {used!r} is used.")
+    return default
+
+
+def _namespace(environ: Mapping[str, str], problems: list[str]) -> str:
+    name = environ.get("LAMBDALLM_METRICS_NAMESPACE", "")
+    plain = name.translate(dict.fromkeys(map(ord, "._-/#: "), "a"))
+    if name and not (
+        plain.isascii()
+        and plain.isalnum()
+        and len(name) <= NAMESPACE_MAX
+        and not name.startswith((":", "AWS/"))
+        and name.strip()
+    ):
+        problems.append(
+            f"LAMBDALLM_METRICS_NAMESPACE={name[:80]!r} is no namespace for CloudWatch (up to 255 "
+            f"of A-Z, a-z, 0-9 and ._-/#: and not AWS/…); {DEFAULT_NAMESPACE!r} is used."
+        )
+        return DEFAULT_NAMESPACE
+    return name or DEFAULT_NAMESPACE
 
 
 def _endpoints(environ: Mapping[str, str]) -> dict[str, str]:
@@ -129,11 +160,13 @@ def _endpoints(environ: Mapping[str, str]) -> dict[str, str]:
     return endpoints
 
 
-def _integer(environ: Mapping[str, str], name: str, default: int, problems: list[str]) -> int:
+def _integer(
+    environ: Mapping[str, str], name: str, default: int, most: int, problems: list[str]
+) -> int:
     text = environ.get(name, "")
     if not text:
         return default
-    if text.isascii() and text.isdecimal() and 0 < int(text) <= PORT_MAX:
+    if text.isascii() and text.isdecimal() and 0 < int(text) <= most:
         return int(text)
-    problems.append(f"{name}={text!r} is not a number from 1 to 65535; {default} is used.")
+    problems.append(f"{name}={text!r} is not a number from 1 to {most}; {default} is used.")
     return default

@@ -10,11 +10,11 @@ and a `parse` in CloudWatch Logs Insights. Problems are sentences on lines of th
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from lambdallm_extension import VERSION
 from lambdallm_wire import names
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambdallm_extension.settings import Settings
 

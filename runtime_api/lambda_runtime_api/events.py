@@ -5,11 +5,12 @@ Apart from `extensions`, because a `NamedTuple` costs more to import than regist
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from lambda_runtime_api.declarations import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 
 class Registration(NamedTuple):
@@ -56,6 +57,8 @@ def parse_registration(body: bytes) -> Registration:
     Raises:
         ValueError: It is not a JSON object.
     """
+    import json  # what registers elsewhere does without it
+
     value = json.loads(body)
     if not isinstance(value, dict):
         raise ValueError("The registration is not a JSON object.")  # noqa: TRY004 - bad data

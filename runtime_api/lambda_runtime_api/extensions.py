@@ -17,7 +17,7 @@ from lambda_runtime_api import http1
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 API_PREFIX = "/2020-01-01/extension"
@@ -53,17 +53,26 @@ class ExtensionClient:
     Not for several threads at once: `register`, then `next_event` in a loop, from any one thread.
     """
 
-    def __init__(self, address: str, identifier: str = "") -> None:
+    def __init__(
+        self,
+        address: str,
+        identifier: str = "",
+        *,
+        loads: Callable[[bytes], object] | None = None,
+    ) -> None:
         """Remember where the API is; nothing is sent.
 
         Args:
             address: `AWS_LAMBDA_RUNTIME_API`, a host and a port.
             identifier: Where somebody else has registered already: what came of it.
+            loads: Reads JSON, and raises ValueError where it is none; `json`'s, loaded at the
+                first event, if None.
         """
         host, _, port = address.rpartition(":")
         self._address = (host, int(port))
         self._host_header = ("host", address)
         self._identifier = identifier
+        self._loads = loads or _loads
         self._socket: _socket.socket | None = None
         self._reader = http1.Reader(requests=False)
 
@@ -97,7 +106,7 @@ class ExtensionClient:
         response, body = self._exchange(request, REGISTER_TIMEOUT_SECONDS)
         identifier = response.header("lambda-extension-identifier")
         if response.status != _OK:
-            raise _refusal(response.status, body)
+            raise _refusal(response.status, body, self._loads)
         if not identifier:
             raise ApiRefusedError(_OK, "MissingIdentifier", "Registered without an identifier.")
         self._identifier = identifier
@@ -126,7 +135,7 @@ class ExtensionClient:
         headers = [("lambda-extension-identifier", self._identifier)]
         response, body = self._exchange(self._encode("GET", "/event/next", headers), None)
         if response.status != _OK:
-            raise _refusal(response.status, body)
+            raise _refusal(response.status, body, self._loads)
         return body
 
     def read_event(self, body: bytes) -> dict[str, Any]:
@@ -135,7 +144,7 @@ class ExtensionClient:
         Raises:
             ApiRefusedError: It is none.
         """
-        event = _json_object(body)
+        event = _json_object(body, self._loads)
         if not isinstance(event.get("eventType"), str):
             raise ApiRefusedError(_OK, "NotAnEvent", "An answer without an eventType.")
         return event
@@ -194,9 +203,9 @@ class ExtensionClient:
         return connection
 
 
-def _refusal(status: int, body: bytes) -> ApiRefusedError:
+def _refusal(status: int, body: bytes, loads: Callable[[bytes], object]) -> ApiRefusedError:
     try:
-        problem = _json_object(body)
+        problem = _json_object(body, loads)
     except ApiRefusedError:
         problem = {}
     return ApiRefusedError(
@@ -204,11 +213,15 @@ def _refusal(status: int, body: bytes) -> ApiRefusedError:
     )
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def _loads(body: bytes) -> object:
     import json
 
+    return json.loads(body)
+
+
+def _json_object(body: bytes, loads: Callable[[bytes], object]) -> dict[str, Any]:
     try:
-        value = json.loads(body)
+        value = loads(body)
     except ValueError:
         value = None
     if not isinstance(value, dict):

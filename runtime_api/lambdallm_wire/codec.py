@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from lambdallm_wire import plain_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,9 +17,7 @@ class CodecError(ValueError):
 
 def encode(message: Any) -> bytes:
     """Encode a message (a TypedDict of this package) as UTF-8 JSON without spaces."""
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(
-        "utf-8", "surrogatepass"
-    )
+    return plain_json.dumps(message, allow_nan=False).encode("utf-8", "surrogatepass")
 
 
 def decode(data: bytes) -> Message:
@@ -29,7 +27,7 @@ def decode(data: bytes) -> Message:
         CodecError: The bytes are not UTF-8, not JSON, or not an object.
     """
     try:
-        message = json.loads(data.decode("utf-8", "surrogatepass"))
+        message = plain_json.loads(data.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as error:
         reason = f"The message is not JSON: {error}"
         raise CodecError(reason) from error

@@ -19,7 +19,11 @@ deadline_exceeded      408    no: the invocation has no time left
 
 from __future__ import annotations
 
-from typing import Final, TypedDict
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from lambdallm_wire.problems import Problem
 
 STATUS: Final[dict[str, int]] = {
     "configuration": 500,
@@ -40,26 +44,6 @@ STATUS: Final[dict[str, int]] = {
 """Every code there is, with the HTTP status it travels under."""
 
 CONTENT_TYPE = "application/problem+json"
-
-
-class Problem(TypedDict, total=False):
-    """One error on the wire.
-
-    Shape:
-        {"type": "about:blank", "title": "model invocation", "status": 502,
-         "detail": "what happened and what to do", "code": "model_invocation",
-         "retryable": true, "retry_after_seconds": 1.5, "request_id": "…", "source": "bedrock"}
-    """
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    retryable: bool
-    retry_after_seconds: float | None
-    request_id: str | None
-    source: str
 
 
 def problem(

@@ -25,6 +25,8 @@ class BeginRequest(TypedDict, total=False):
         session: The session to load, if one is declared.
         continues: The `writer` that another engine gave this unit before it was lost: what it
             wrote of the exchange is said again here, and replaced.
+        forked: A child that was forked within a unit of work asks for itself; it may end its
+            process without a word.
         window_follows: The session is asked for at once, on another connection: it is read for
             that request, and not before.
     """
@@ -37,6 +39,7 @@ class BeginRequest(TypedDict, total=False):
     cold_start: bool
     session: SessionRule | None
     continues: str
+    forked: bool
     window_follows: bool
 
 

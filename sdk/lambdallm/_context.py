@@ -168,9 +168,13 @@ class LambdaLLMContext:
         Raises:
             DeadlineExceededError: Too little time is left. Nothing was asked.
             ModelInvocationError: The model, and the fallback if there is one, failed.
+            TypeError: A variable is called as a parameter of `chat`, and the prompt has no place
+                for it.
         """
-        if variables and isinstance(prompt, str) and not isinstance(prompt, _messages.History):
-            prompt = _messages.substitute(prompt, variables)
+        if variables:
+            _refuse_parameters(prompt, variables)
+            if isinstance(prompt, str) and not isinstance(prompt, _messages.History):
+                prompt = _messages.substitute(prompt, variables)
         return self._ask(prompt, {}).text
 
     def chat(self, messages: Any, **parameters: Any) -> ChatResponse:
@@ -243,7 +247,6 @@ class LambdaLLMContext:
         parameters: Mapping[str, Any],
     ) -> dict[str, Any]:
         request: dict[str, Any] = {
-            "work_id": self.work.work_id,
             "call_id": _settings.random_id(),
             "model": config.qualified_id,
             "messages": messages,
@@ -317,7 +320,15 @@ class LambdaLLMContext:
         work_id = request_id
         if not self._settings.in_lambda:
             work_id = f"{request_id}.{_settings.random_id()[:12]}"
-        return Work(work_id, request_id, _settings.epoch_ms() + remaining_ms)
+        deadline = _settings.epoch_ms() + remaining_ms
+        return Work(work_id, request_id, deadline, lambda_context=self._innermost_context())
+
+    def _innermost_context(self) -> Any:
+        """Return Lambda's own: a handler that calls another one may hand on ours."""
+        found = self.lambda_context
+        while isinstance(found, LambdaLLMContext):
+            found = found.lambda_context
+        return found
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "lambda_context":
@@ -334,6 +345,19 @@ def _reserve_ms(timeout_buffer: float, start_ms: int, *, in_lambda: bool) -> int
     """
     reserve_ms = round(timeout_buffer * 1_000)
     return min(reserve_ms, start_ms // 4) if in_lambda else reserve_ms
+
+
+def _refuse_parameters(prompt: Any, variables: Mapping[str, Any]) -> None:
+    """Refuse what is meant for `chat`: as a variable that stands nowhere it would do nothing."""
+    text = prompt if isinstance(prompt, str) and not isinstance(prompt, _messages.History) else ""
+    for name in sorted(_CHAT_PARAMETERS & variables.keys()):
+        if f"{{{name}" not in text:
+            message = (
+                f"invoke() puts variables into its prompt, and this one has no {{{name}}}. As a "
+                f"setting of one call {name} belongs into chat(…).text, as one of every call into "
+                "@handler(…) or its ModelConfig."
+            )
+            raise TypeError(message)
 
 
 def _replaced_get_provider() -> Any:

@@ -66,7 +66,8 @@ class Incoming:
         session_id: None when the event names none.
         identity: What makes it the same event when it comes again; None: the request id does.
         lists_headers: Whether its sender wants `multiValueHeaders` back (ALB).
-        fault: What is wrong with it; raised when the unit of work is open.
+        fault: What is wrong with its ids; raised when the unit of work is open, if a session is
+            declared, which they are for.
     """
 
     def __init__(
@@ -163,13 +164,15 @@ def read(event: Any, *, in_lambda: bool = True) -> Incoming:
 
 def _checked(incoming: Incoming) -> Incoming:
     """Refuse ids that could not be part of a key."""
-    for name, value in (
+    ids: tuple[tuple[str, object], ...] = (
         ("session id", incoming.session_id),
         ("Idempotency-Key", incoming.identity),
-    ):
+    )
+    for name, value in ids:
         if value is not None and not is_id(value):
+            kind = "has" if isinstance(value, str) else "is no text, and has"
             message = (
-                f"The {name} has to be 1 to {ID_CHARACTERS_MAX} printable ASCII characters "
+                f"The {name} {kind} to be 1 to {ID_CHARACTERS_MAX} printable ASCII characters "
                 "without '#'."
             )
             incoming.session_id = incoming.identity = None
@@ -198,10 +201,11 @@ def unreadable_body(incoming: Incoming) -> _errors.InvalidRequestError | None:
     return _errors.InvalidRequestError("The body is JSON, but neither an object nor an array.")
 
 
-def is_id(text: str) -> bool:
-    """Say whether a text may stand in a stored key: 1 to 256 printable ASCII, no `#`."""
+def is_id(text: object) -> bool:
+    """Say whether it may stand in a stored key: a text of 1 to 256 printable ASCII, no `#`."""
     return (
-        1 <= len(text) <= ID_CHARACTERS_MAX
+        isinstance(text, str)
+        and 1 <= len(text) <= ID_CHARACTERS_MAX
         and text.isascii()
         and text.isprintable()
         and "#" not in text
@@ -263,38 +267,41 @@ def _headers(event: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _session_id(event: Mapping[str, Any], body: Any, headers: Mapping[str, str]) -> str | None:
+def _session_id(event: Mapping[str, Any], body: Any, headers: Mapping[str, str]) -> Any:
     """Look in body, header, query, path and WebSocket connection, in this order."""
     if body is None:
         body = event.get("body")
     request = event.get("requestContext")
     places = (
         _field(body, _SESSION_FIELDS),
-        headers.get(_SESSION_HEADER),
+        headers.get(_SESSION_HEADER) or None,
         _field(event.get("queryStringParameters"), _SESSION_FIELDS),
         _first_of_lists(event.get("multiValueQueryStringParameters")),
         _field(event.get("pathParameters"), _SESSION_FIELDS),
         _field(request, ("connectionId",)),
     )
-    return next((place for place in places if place), None)
+    return next((place for place in places if place is not None), None)
 
 
-def _field(fields: Any, names: tuple[str, ...]) -> str | None:
+def _field(fields: Any, names: tuple[str, ...]) -> Any:
+    """Return the first field that says something: a number as text, and what is no id as it is."""
     if not isinstance(fields, dict):
         return None
     for name in names:
         value = fields.get(name)
-        if isinstance(value, str) and value:
-            return value
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
+        if value is not None and value != "":
+            return value
     return None
 
 
-def _first_of_lists(lists: Any) -> str | None:
+def _first_of_lists(lists: Any) -> Any:
     if not isinstance(lists, dict):
         return None
-    firsts = {name: values[0] for name, values in lists.items() if values}
+    firsts = {
+        name: values[0] for name, values in lists.items() if isinstance(values, list) and values
+    }
     return _field(firsts, _SESSION_FIELDS)
 
 

@@ -227,7 +227,7 @@ def _answer(
     incoming: Incoming,
     context: LambdaLLMContext,
 ) -> Any:
-    if incoming.fault is not None:
+    if incoming.fault is not None and options.session is not None:
         raise incoming.fault
     if options.schema is not None:
         options.schema.check(incoming.body, "body" if incoming.wants_status else "event")

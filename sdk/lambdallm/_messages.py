@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from _string import formatter_parser  # type: ignore[import-not-found]  # `str.format` reads with it
 
 from lambdallm import _settings
+from lambdallm_wire import turns
 from lambdallm_wire.tokens import input_tokens
 
 TYPE_CHECKING = False
@@ -66,8 +68,11 @@ class Message:
 
     @classmethod
     def from_turn(cls, turn: Mapping[str, Any]) -> Message:
-        """Make one from a turn."""
-        return cls(turn["role"], turn["content"], turn["at_epoch_ms"] / 1_000, turn["metadata"])
+        """Make one from a turn; content of which nobody could make anything becomes its JSON."""
+        content = turn["content"]
+        if turns.content_fault_of(content) is not None:
+            content = json.dumps(content, ensure_ascii=False)
+        return cls(turn["role"], content, turn["at_epoch_ms"] / 1_000, turn["metadata"])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Message) and vars(self) == vars(other)
@@ -157,10 +162,9 @@ def text_of(content: Any) -> str:
     """Return the text of a message's content; blocks of other kinds are named."""
     if isinstance(content, str):
         return content
-    parts = [
-        block["text"] if "text" in block else f"[{next(iter(block), 'empty')}]" for block in content
-    ]
-    return " ".join(parts)
+    if turns.content_fault_of(content) is not None:
+        return json.dumps(content, ensure_ascii=False, default=str)
+    return " ".join(block.get("text", f"[{next(iter(block))}]") for block in content)
 
 
 def to_messages(prompt: Any) -> list[dict[str, Any]]:
@@ -170,13 +174,26 @@ def to_messages(prompt: Any) -> list[dict[str, Any]]:
         TypeError: It is neither text nor a list of messages.
     """
     if isinstance(prompt, History):
-        return [dict(message) for message in prompt.messages]
+        return _without_blanks([dict(message) for message in prompt.messages])
     if isinstance(prompt, str):
         return [{"role": "user", "content": prompt}]
     if isinstance(prompt, (list, tuple)):
-        return [_to_message(each) for each in prompt]
+        return _without_blanks([_to_message(each) for each in prompt])
     message = f"A prompt is a string or a list of messages, not {type(prompt).__name__}."
     raise TypeError(message)
+
+
+def _without_blanks(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Write blank texts as JSON, but for the last one, which is new and may be refused.
+
+    Models refuse blank texts. One that was said in a conversation, as an answer that is empty
+    can be, would be in the way of everything that is said in it later.
+    """
+    for message in messages[:-1]:
+        content = message["content"]
+        if isinstance(content, str) and not content.strip():
+            message["content"] = json.dumps(content)
+    return messages
 
 
 def _to_message(each: Any) -> dict[str, Any]:

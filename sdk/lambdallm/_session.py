@@ -13,6 +13,7 @@ from enum import Enum
 from lambdallm import _errors, _events, _log, _settings
 from lambdallm._messages import History, Message
 from lambdallm._work import Work
+from lambdallm_wire import turns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -178,8 +179,21 @@ class Session:
     # Writing
 
     def add_message(self, role: str, content: Any, **metadata: Any) -> None:
-        """Add a message. In a handler it is on its way to the store when this returns."""
+        """Add a message. In a handler it is on its way to the store when this returns.
+
+        Args:
+            role: `user`, `assistant` or `system`.
+            content: Text, or a list of blocks in the form of Bedrock's Converse.
+            **metadata: Stored beside it.
+
+        Raises:
+            InvalidRequestError: It is none of this, no JSON, or too long to be kept. It was not
+                added.
+        """
         message = Message(role, content, metadata=metadata)
+        fault = turns.fault_of(message.to_turn())
+        if fault is not None:
+            raise _errors.InvalidRequestError(fault)
         self._messages.append(message)
         self._unsent.append(message)
         if self._read:
@@ -222,12 +236,8 @@ class Session:
         """
         if outcome == "ok":
             self.send_changes()
-        self._end_own_work(outcome)
-
-    def _end_own_work(self, outcome: str) -> None:
         if self._work is not None and self._owns_work:
-            work, self._work = self._work, None
-            work.end(outcome, "", 0.0)
+            self._work.end(outcome, "", 0.0)
 
     def _begin_own_work(self, session_id: str, *, keep: bool = False) -> None:
         if not _events.is_id(session_id):
@@ -236,7 +246,9 @@ class Session:
         deadline = _settings.epoch_ms() + SCRIPT_SECONDS * 1_000
         if self._work is not None and not self._owns_work:
             deadline = self._work.deadline_epoch_ms
-        self._end_own_work("ok")
+        if self._work is not None and self._owns_work:
+            work, self._work = self._work, None
+            work.end("ok", "", 0.0)
         work_id = f"session-{_settings.random_id()}"
         work = Work(work_id, work_id, deadline)
         work.begin(self.rule(session_id, work_id))
@@ -264,8 +276,8 @@ class Session:
             canonical = _canonical(self._metadata)
             if canonical != self._metadata_stored:
                 metadata, self._metadata_stored = self._metadata, canonical
-        turns = [message.to_turn() for message in self._unsent]
-        self._work.append(turns, metadata=metadata, clear=False)
+        unsent = [message.to_turn() for message in self._unsent]
+        self._work.append(unsent, metadata=metadata, clear=False)
         self._unsent = []
 
     def _memory(self) -> Memory:
@@ -301,8 +313,24 @@ class Session:
         return f"Session(session_id={self.session_id!r}, ttl_hours={self.ttl_hours})"
 
 
-def _canonical(metadata: dict[str, Any]) -> str:
-    return json.dumps(metadata, sort_keys=True, default=str)
+def _canonical(metadata: object) -> str:
+    """Return it as JSON, by which a change is noticed; keys become strings as they do there.
+
+    Raises:
+        TypeError: It is no dict, or holds what JSON cannot.
+    """
+    if not isinstance(metadata, dict):
+        message = f"session.metadata is a dict, not {type(metadata).__name__}."
+        raise TypeError(message)
+    try:
+        try:
+            return json.dumps(metadata, sort_keys=True, allow_nan=False)
+        except TypeError:  # keys of several types have no order before they are strings
+            strings = json.loads(json.dumps(metadata, allow_nan=False))
+            return json.dumps(strings, sort_keys=True)
+    except (TypeError, ValueError, RecursionError) as error:
+        message = f"session.metadata holds what JSON cannot: {error}."
+        raise TypeError(message) from error
 
 
 def _copied(value: Any) -> Any:

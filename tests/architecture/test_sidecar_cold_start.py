@@ -12,9 +12,10 @@ BEFORE_REGISTER = {"__future__", "_socket"}
 """On top of a bare interpreter: what loads here delays the start of the function itself."""
 
 HEAVY = {
-    "asyncio", "concurrent", "dataclasses", "email", "http", "inspect", "logging",
-    "multiprocessing", "pathlib", "random", "ssl", "subprocess", "tempfile", "urllib", "uuid",
-    "xml", "boto3", "botocore", "requests", "urllib3",
+    "asyncio", "base64", "concurrent", "contextlib", "dataclasses", "email", "enum", "http",
+    "inspect", "json", "logging", "multiprocessing", "pathlib", "queue", "random", "re",
+    "selectors", "socket", "ssl", "subprocess", "tempfile", "typing", "urllib", "uuid", "xml",
+    "boto3", "botocore", "requests", "urllib3",
 }  # fmt: skip
 """Each costs milliseconds on a small function, and the engine has something lighter."""
 
@@ -79,7 +80,11 @@ environ = {{
     "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret",
     "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
 }}
+from lambdallm_extension import lifecycle
+from lambdallm_extension.aws.tls import tls_context
+from lambdallm_extension.server import http
 engine.build(engine.Settings.from_environ(environ)).open()
+tls_context({{}})
 """
     loaded = packages(loaded_by(opened))
 

@@ -40,6 +40,12 @@ def test_the_runtime_crashes(
     assert [reason for reason in reasons if reason] == ["failure", "spindown"] * extension
 
 
+def test_an_error_with_a_trace_of_a_thousand_frames(both: tuple[Start, Start]) -> None:
+    seen = compare(both, [{"recurse": True}, {}], None, None)
+
+    assert [outcome[1:] for outcome in seen.outcomes] == [("RecursionError", True), (None, False)]
+
+
 @pytest.mark.parametrize("status", [0, 1])
 def test_an_extension_ends_while_the_handler_works(
     both: tuple[Start, Start], watcher: Path, status: int

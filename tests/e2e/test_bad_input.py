@@ -141,6 +141,13 @@ def test_a_request_that_is_wrong(start: Open, host: Start, model_server: ModelSe
         no_json = problem_of(environment.invoke({**post(session, ""), "body": "{not json"}))
         long_id = problem_of(environment.invoke(post("s" * 3_000, "hello")))
         large = problem_of(environment.invoke(post(session, "x" * 5_900_000)))
+        other_types = [
+            problem_of(environment.invoke({**post(session, ""), "body": json.dumps(body)}))
+            for body in (
+                *({"message": message} for message in (5, None, {"a": 1}, ["x"], [{"text": 5}])),
+                {"message": "hello", "session_id": ["a"]},
+            )
+        ]
         asked = len(model_server.requests)
         assert reply_of(environment.invoke(post(session, "hello"))) == "You said 1 things."
 
@@ -148,6 +155,9 @@ def test_a_request_that_is_wrong(start: Open, host: Start, model_server: ModelSe
     assert "The body is not JSON (" in no_json["detail"]
     assert "1 to 256 printable ASCII characters" in long_id["detail"]
     assert "cannot be kept in a session" in large["detail"]
+    assert {problem["status"] for problem in other_types} == {400}
+    assert all("content of a message" in problem["detail"] for problem in other_types[:-1])
+    assert "session id is no text" in other_types[-1]["detail"]
     assert asked == 0
 
 

@@ -223,6 +223,10 @@ class Soak:
             function.append((number, usage(pids["runtime"])))
 
 
+LEAST = 20
+"""Invocations below which no fault has its turn."""
+
+
 def soak(
     invocations: int,
     *,
@@ -301,6 +305,8 @@ def main() -> int:
     )
     parser.add_argument("invocations", nargs="?", type=int, default=10_000)
     options = parser.parse_args()
+    if options.invocations < LEAST:
+        parser.error(f"{options.invocations} invocations show nothing; {LEAST} are the least.")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for name in ("layer", "table", "function"):

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import threading
 from collections.abc import Callable
@@ -194,6 +195,41 @@ def test_a_folder_that_cannot_be_written_is_told_and_the_function_runs(
     )
 
     assert any("cannot be written" in line or "cannot serve" in line for line in lines)
+
+
+def test_a_folder_that_others_write_to_is_left_alone_and_the_function_runs(
+    invoke: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+
+    lines = invoke(
+        LAMBDALLM_DIRECTORY=str(shared), AWS_REGION="us-east-1", LAMBDALLM_STORE="memory:"
+    )
+
+    assert any("set LAMBDALLM_DIRECTORY to a directory of its own" in line for line in lines)
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o1777
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"BASH_ENV": "ends"},
+        {"SHELLOPTS": "noexec"},
+        {"SHELLOPTS": "xtrace"},
+        {"BASH_FUNC_read%%": "() { exit 3; }", "BASH_FUNC_printf%%": "() { :; }"},
+    ],
+    ids=["script", "noexec", "xtrace", "functions"],
+)
+def test_what_other_shells_are_told_is_not_meant_for_the_launcher(
+    invoke: Callable[..., list[str]], tmp_path: Path, variables: dict[str, str]
+) -> None:
+    script = tmp_path / "ends"
+    script.write_text("exit 3\n")
+    variables = {name: value.replace("ends", str(script)) for name, value in variables.items()}
+
+    assert invoke(AWS_REGION="us-east-1", LAMBDALLM_STORE="memory:", **variables) == []
 
 
 def test_wrong_settings_are_told_and_the_function_runs(invoke: Callable[..., list[str]]) -> None:

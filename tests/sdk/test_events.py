@@ -149,6 +149,31 @@ def test_ids_that_cannot_be_keys_are_a_fault(bad: str) -> None:
         assert bad not in incoming.fault.detail
 
 
+@pytest.mark.parametrize("bad", [["a"], [], True, False, {"a": 1}, {}, 1.5])
+def test_a_session_id_of_another_type_is_a_fault(bad: Any) -> None:
+    for event in ({"body": json.dumps({"session_id": bad})}, {"sessionId": bad}):
+        incoming = _events.read(event)
+
+        assert incoming.fault is not None
+        assert "session id is no text" in incoming.fault.detail
+        assert incoming.session_id is None
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_a_session_id_that_says_nothing_is_none(nothing: Any) -> None:
+    event = samples.rest_api(json.dumps({"session_id": nothing}), headers={"x-session-id": nothing})
+
+    assert _events.read(event).session_id is None
+    assert _events.read(event).fault is None
+
+
+def test_lists_of_a_query_that_are_none_are_passed_over() -> None:
+    for values in ({"0": "x"}, "text", 7, [], None):
+        event = samples.rest_api("{}", multiValueQueryStringParameters={"session_id": values})
+
+        assert _events.read(event).session_id is None
+
+
 @given(st.text(max_size=300))
 def test_an_id_is_what_it_is_said_to_be(text: str) -> None:
     printable = set(string.printable) - set(string.whitespace) | {" "}

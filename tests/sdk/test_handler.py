@@ -176,6 +176,29 @@ def test_a_value_that_json_does_not_know_is_a_failure() -> None:
     assert response["statusCode"] == 500
 
 
+@pytest.mark.parametrize("bad", [["a"], True, "a#b"])
+def test_a_session_id_that_is_none_is_the_callers_fault(bad: Any, model: MockProvider) -> None:
+    event = {"body": {"message": "hi", "session_id": bad}}
+
+    response = chat_handler(event, MockLambdaContext())
+
+    assert response["statusCode"] == 400
+    assert "session id" in body_of(response)["detail"]
+    assert model.prompts == []
+    with pytest.raises(lambdallm.InvalidRequestError):
+        handler(session=Session())(lambda event, context: 1)(
+            {"session_id": bad, "name": "direct"}, MockLambdaContext()
+        )
+
+
+def test_without_a_session_the_field_is_the_handlers_own() -> None:
+    event = {"body": {"session_id": ["a"]}}
+
+    response = handler(lambda event, context: event["body"])(event, MockLambdaContext())
+
+    assert body_of(response) == {"session_id": ["a"]}
+
+
 # The unit of work
 
 

@@ -268,6 +268,35 @@ def test_an_event_that_is_delivered_twice_is_answered_once(model: MockProvider) 
     assert run(lambda context: contents(context.session)) == ["one", "two"]
 
 
+# Metadata is JSON
+
+
+def test_metadata_may_have_keys_of_any_kind_that_json_knows() -> None:
+    for number in range(3):
+        run(lambda context, number=number: context.session.metadata.update({5: number, None: 1}))
+
+    assert run(lambda context: context.session.metadata) == {"5": 2, "null": 1}
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"x": object()}, {"x": float("nan")}, {(1, 2): 1}, [1], {"x": b"y"}]
+)
+def test_metadata_that_is_no_json_is_a_type_error_of_that_name(metadata: Any) -> None:
+    def set_it(event: Any, context: Any) -> str:
+        context.session.metadata = metadata
+        return "ok"
+
+    with pytest.raises(TypeError, match=r"session\.metadata"):
+        handler(session=Session())(set_it)({"session_id": "s"}, MockLambdaContext())
+    assert run(lambda context: context.session.metadata) == {}
+
+
+@pytest.mark.parametrize("session_id", [5, None, ["a"]])
+def test_an_id_that_is_no_text_is_refused_with_words(session_id: Any) -> None:
+    with pytest.raises(lambdallm.InvalidRequestError, match="session id"):
+        Session().load(session_id)
+
+
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sys
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, NamedTuple
 
 from lambda_runtime_api import http1
+from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension import VERSION
 from lambdallm_extension.aws.connection import Connection, Patience, open_connection
 from lambdallm_extension.aws.endpoints import Url, require_region, resolve
@@ -20,6 +20,7 @@ from lambdallm_extension.aws.proxies import pick_proxy
 from lambdallm_extension.aws.signing import sign
 from lambdallm_extension.errors import DeadlineError, SettingError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambda_runtime_api.http1 import Headers
     from lambdallm_extension.aws.credentials import CredentialSource

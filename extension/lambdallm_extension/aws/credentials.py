@@ -10,10 +10,8 @@ The first that has any wins, the order of AWS's own clients. Source: botocore 1.
 
 from __future__ import annotations
 
-import json
-import socket
+import _socket
 from threading import Lock
-from typing import TYPE_CHECKING
 
 from lambda_runtime_api import http1
 from lambdallm_extension.aws.connection import Patience, open_connection
@@ -21,7 +19,9 @@ from lambdallm_extension.aws.endpoints import Url, parse_url
 from lambdallm_extension.aws.failures import AnswerLostError, NotSentError
 from lambdallm_extension.aws.signing import Credentials
 from lambdallm_extension.errors import DeadlineError, SettingError
+from lambdallm_wire import plain_json
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambdallm_extension.ports import Clock
     from lambdallm_extension.settings import Settings
@@ -205,7 +205,7 @@ def _parse(status: int, body: bytes) -> Credentials:
         message = f"It answers {status}."
         raise NotSentError(message)
     try:
-        answer = json.loads(body)
+        answer = plain_json.loads(body)
         expiration = answer.get("Expiration")
         return Credentials(
             str(answer["AccessKeyId"]),
@@ -233,6 +233,6 @@ def _parse_time(text: str) -> int:
 def _is_loopback(host: str) -> bool:
     """Whether it is an address 127.x.y.z; a name that begins so may be anybody's."""
     try:
-        return socket.inet_pton(socket.AF_INET, host)[0] == _LOOPBACK_NET
+        return _socket.inet_pton(_socket.AF_INET, host)[0] == _LOOPBACK_NET
     except OSError:  # Not an address.
         return False

@@ -5,10 +5,10 @@ Source: the endpoint rules that botocore 1.43 carries; the tests compare the two
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
+from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension.errors import SettingError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambdallm_extension.settings import Settings
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections import deque
 from os import getpid
 from threading import Lock
-from typing import TYPE_CHECKING
 
 from lambdallm_extension.aws.failures import NotSentError
 from lambdallm_extension.domain.moments import Moment
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambdallm_extension.aws.connection import Connection, Patience
     from lambdallm_extension.ports import Clock

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import configparser
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lambdallm_extension.aws.signing import Credentials
 from lambdallm_extension.errors import SettingError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

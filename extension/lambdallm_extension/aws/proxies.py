@@ -5,11 +5,10 @@ Plain `http` endpoints are local ones and are never sent through a proxy.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lambdallm_extension.aws.endpoints import Url, parse_url
 from lambdallm_extension.errors import SettingError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

@@ -13,8 +13,10 @@ from functools import lru_cache
 from hashlib import sha256
 from hmac import digest
 from time import gmtime, strftime
-from typing import TYPE_CHECKING, NamedTuple
 
+from lambda_runtime_api.declarations import NamedTuple
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambda_runtime_api.http1 import Headers
 

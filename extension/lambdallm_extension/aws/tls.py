@@ -1,4 +1,7 @@
-"""One TLS context per process and trust: certificate checks are always on.
+"""TLS: one context per process and trust. Certificate and host name are always checked.
+
+It is `ssl` without `ssl`: the C module that `ssl` is written over. There, and in OpenSSL, every
+check is made; `ssl` adds names and enumerations, and loads `socket`, `base64` and more.
 
 Building a context is what TLS costs at start, and most of that is parsing 140 certificates. A
 directory whose files are named by hash is searched at the handshake instead: 17 ms of CPU
@@ -7,15 +10,18 @@ against 43 ms (CPython 3.11, 2026-11).
 
 from __future__ import annotations
 
-import ssl
-from os import scandir
+import _ssl
+from errno import EBADF
+from os import path, scandir
 from threading import Lock
-from typing import TYPE_CHECKING
 
 from lambdallm_extension.errors import SettingError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Mapping
+    from typing import Any
 
 _HASHED_DIRECTORIES = (
     "/etc/ssl/certs",  # Debian, Alpine
@@ -29,11 +35,11 @@ _BUNDLES = (
 )
 """Tried in turn where OpenSSL was built for paths that this machine does not have."""
 
-_contexts: dict[tuple[str, str], ssl.SSLContext] = {}
+_contexts: dict[tuple[str, str], _ssl._SSLContext] = {}
 _lock = Lock()
 
 
-def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext:
+def tls_context(environ: Mapping[str, str]) -> _ssl._SSLContext:
     """Return the context for the trust that the environment names, made on first use.
 
     Args:
@@ -52,10 +58,12 @@ def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext:
     return context
 
 
-def _make_context(bundle: str, directory: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # Checks certificate and host name.
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+def _make_context(bundle: str, directory: str) -> _ssl._SSLContext:
+    context = _ssl._SSLContext(_ssl.PROTOCOL_TLS_CLIENT)  # noqa: SLF001 - as `ssl` does
+    context.verify_mode = _ssl.CERT_REQUIRED  # as the protocol means already, and `ssl` relies on
+    context.check_hostname = True
+    context.minimum_version = _ssl.PROTO_TLSv1_2
+    context._set_alpn_protocols(b"\x08http/1.1")  # type: ignore[attr-defined]  # noqa: SLF001
     if not bundle and not directory:
         _trust_system(context)
         return context
@@ -70,20 +78,77 @@ def _make_context(bundle: str, directory: str) -> ssl.SSLContext:
     return context
 
 
-def _trust_system(context: ssl.SSLContext) -> None:
+def _trust_system(context: _ssl._SSLContext) -> None:
     for directory in _HASHED_DIRECTORIES:
         if _is_hashed(directory):
             context.load_verify_locations(capath=directory)
             return
-    defaults = ssl.get_default_verify_paths()
-    if not (defaults.cafile or defaults.capath):
-        from pathlib import Path  # It loads urllib.parse.
-
+    _, file, _, folder = _ssl.get_default_verify_paths()
+    if not (path.isfile(file) or path.isdir(folder)):  # noqa: PTH112, PTH113 - pathlib loads urllib.parse
         for bundle in _BUNDLES:
-            if Path(bundle).is_file():
+            if path.isfile(bundle):  # noqa: PTH113
                 context.load_verify_locations(cafile=bundle)
                 return
-    context.load_default_certs()
+    context.set_default_verify_paths()
+
+
+class TlsStream:
+    """TLS over a connected socket, with what a `Connection` needs of one.
+
+    A read that would have to wait raises `QUIET`, where the socket's own raises BlockingIOError.
+    """
+
+    __slots__ = ("_session", "_socket", "settimeout")
+
+    QUIET = (_ssl.SSLWantReadError, _ssl.SSLWantWriteError)
+
+    def __init__(self, connected: socket, host: str, context: _ssl._SSLContext) -> None:
+        """Shake hands, within the socket's timeout.
+
+        Args:
+            connected: Stays the owner's to close until this has succeeded. A weak reference to it
+                must be possible.
+            host: Whom the certificate must name.
+            context: From `tls_context`.
+
+        Raises:
+            SSLCertVerificationError: The certificate is not trusted, or is of another host.
+            OSError: The handshake failed.
+        """
+        name = host if host.isascii() else host.encode("idna").decode("ascii")
+        self._socket = connected
+        server_side = False
+        self._session: Any = context._wrap_socket(  # type: ignore[attr-defined]  # noqa: SLF001
+            connected, server_side, name
+        )
+        self._session.do_handshake()
+        self.settimeout = connected.settimeout
+
+    def recv(self, size: int) -> bytes:
+        """Read up to so many bytes, none at the end, which a peer need not announce."""
+        try:
+            received: bytes = self._open_session().read(size)
+        except _ssl.SSLEOFError:
+            return b""
+        return received
+
+    def sendall(self, payload: bytes) -> None:
+        """Write all of it."""
+        left = memoryview(payload)
+        while left:
+            left = left[self._open_session().write(left) :]
+
+    def close(self) -> None:
+        """Close the socket; never fails."""
+        self._session = None
+        self._socket.close()
+
+    def _open_session(self) -> Any:
+        """Return the session; OpenSSL would go on with whatever has the socket's number now."""
+        session = self._session
+        if session is None:
+            raise OSError(EBADF, "The connection is closed.")
+        return session
 
 
 def _is_hashed(directory: str) -> bool:

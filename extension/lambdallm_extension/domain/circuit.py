@@ -8,9 +8,13 @@ Times are wall-clock: an environment may be frozen meanwhile, and a timer would 
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from lambda_runtime_api.declarations import NamedTuple
 
-State = Literal["closed", "failing", "open", "half_open"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    State = Literal["closed", "failing", "open", "half_open"]
 
 FAILURES_MAX = 3
 """In a row; one alone is a throttle or a connection that died in a freeze."""

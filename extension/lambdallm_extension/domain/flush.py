@@ -9,8 +9,7 @@ INVOKE            end                             deadline
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambdallm_extension.domain.circuit import State
 

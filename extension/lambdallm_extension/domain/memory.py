@@ -7,8 +7,9 @@ row), and so does the exchange of the event that is being handled, when it is a 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from lambda_runtime_api.declarations import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 

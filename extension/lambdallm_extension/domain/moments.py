@@ -10,8 +10,9 @@ hyperium/hyper #3810 for SnapStart.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from lambda_runtime_api.declarations import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambdallm_extension.ports import Clock
 

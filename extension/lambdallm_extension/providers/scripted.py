@@ -20,12 +20,14 @@ from __future__ import annotations
 
 import json
 from threading import Lock
-from typing import TYPE_CHECKING, Any
 
 from lambdallm_extension.errors import InvalidRequestError, ProviderError, SettingError
 from lambdallm_extension.ports import ChatAnswer
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from lambdallm_wire.chat import ChatRequest, Usage
 
 VARIABLE = "LAMBDALLM_SCRIPT"

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from lambdallm_extension import VERSION, errors, startup
-from lambdallm_wire import codec, errors as wire_errors, names, routes
+from lambdallm_wire import codec, errors as wire_errors, names, routes, turns as wire_turns
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from lambdallm_extension.ports import Telemetry
     from lambdallm_extension.services.chat import Chat
     from lambdallm_extension.services.invocations import Invocations
     from lambdallm_wire.codec import Message
+    from lambdallm_wire.problems import Problem
 
 SESSION_ID_MAX = 256
-TURN_MAX_BYTES = 380_000
-"""Of a turn's content as JSON; an item of DynamoDB holds 409,600 with keys and metadata.
-
-Source: DynamoDB developer guide, "Service, account, and table quotas", 2026-10.
-"""
-
 IDENTITY_MAX = 512
 """A DynamoDB sort key holds 1,024 bytes."""
 
@@ -115,15 +111,13 @@ class Handlers:
 
     def _append(self, message: Message, _connection: int) -> Message:
         _require(message, work_id=str)
-        turns = message.get("turns", [])
-        for turn in turns:
-            _require(turn, role=str, at_epoch_ms=int)
-            if "content" not in turn:
-                reason = "A turn needs a content."
-                raise errors.InvalidRequestError(reason)
-            _check_size(turn["content"])
+        turns, metadata = message.get("turns", []), message.get("metadata")
+        _check_turns(turns)
+        if not isinstance(metadata, dict | None):
+            reason = "The field 'metadata' must be an object."
+            raise errors.InvalidRequestError(reason)
         self._invocations.session(message["work_id"]).append(
-            turns, metadata=message.get("metadata"), clear=message.get("clear", False)
+            turns, metadata=metadata, clear=message.get("clear", False) is True
         )
         return {"accepted": len(turns)}
 
@@ -134,10 +128,16 @@ class Handlers:
 
     def _ask(self, message: Message, _connection: int) -> Any:
         _require(message, work_id=str, call_id=str, messages=list)
+        _check_messages(message["messages"])
         work = self._invocations.find(message["work_id"])
         deadline_ms = min(work.deadline_ms, message.get("deadline_epoch_ms", work.deadline_ms))
-        with work.calling():
-            return self._chat().ask(message, work.totals, deadline_ms=deadline_ms)  # type: ignore[arg-type]
+        try:
+            with work.calling():
+                return self._chat().ask(message, work.totals, deadline_ms=deadline_ms)  # type: ignore[arg-type]
+        finally:
+            late = work.late_report()
+            if late is not None:
+                self._telemetry.emit(late)
 
     def _compare_versions(self, message: Message) -> None:
         """Say once that SDK and layer are of different versions."""
@@ -159,7 +159,7 @@ def _address(route: routes.Route) -> tuple[str, str]:
     return route.method, route.path
 
 
-def _refusal(problem: wire_errors.Problem) -> tuple[int, bytes]:
+def _refusal(problem: Problem) -> tuple[int, bytes]:
     return problem["status"], codec.encode(problem)
 
 
@@ -171,18 +171,34 @@ def _require(message: Message, **kinds: type) -> None:
             raise errors.InvalidRequestError(reason)
 
 
-def _check_size(content: Any) -> None:
-    """Refuse what no store could keep, before a model is asked about it, and paid."""
-    if isinstance(content, str) and len(content) * 6 < TURN_MAX_BYTES:
-        return  # as JSON a character has six bytes at most
-    size = len(codec.encode({"content": content}))
-    if size > TURN_MAX_BYTES:
-        reason = (
-            f"A message of {size:,} bytes cannot be kept in a session, which takes "
-            f"{TURN_MAX_BYTES:,} at most: leave it where it is (S3, for example), and say in the "
-            "message what it is about, or cut it."
-        )
+def _check_turns(turns: object) -> None:
+    """Refuse what would be in the way of every later event of the session."""
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        reason = "The field 'turns' must be a list of turns."
         raise errors.InvalidRequestError(reason)
+    for turn in turns:
+        _require(turn, role=str, at_epoch_ms=int)
+        if "content" not in turn:
+            reason = "A turn needs a content."
+            raise errors.InvalidRequestError(reason)
+        if not isinstance(turn.get("metadata"), dict | None):
+            reason = "The metadata of a turn must be an object."
+            raise errors.InvalidRequestError(reason)
+        fault = wire_turns.fault_of(turn)
+        if fault is not None:
+            raise errors.InvalidRequestError(fault)
+
+
+def _check_messages(messages: list[Any]) -> None:
+    """Refuse what is no conversation; what a model takes of it is its provider's to say."""
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            reason = f"Message {index} must be an object with a role and a content."
+            raise errors.InvalidRequestError(reason)
+        fault = wire_turns.content_fault_of(message.get("content"))
+        if fault is not None:
+            reason = f"Message {index}: {fault}"
+            raise errors.InvalidRequestError(reason)
 
 
 def _check_wire(version: int) -> None:

@@ -6,18 +6,20 @@ Refused before a route sees it: a missing or wrong token, a foreign `Host` (DNS 
 
 from __future__ import annotations
 
-import contextlib
+import _socket
 import hmac
-import socket
 import time
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Protocol
 
 from lambda_runtime_api import http1
+from lambda_runtime_api.declarations import Protocol
 from lambdallm_wire import codec, errors as wire_errors, names, routes
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from lambdallm_wire.problems import Problem
 
 CONNECTIONS_MAX = 512
 """Open at once. A process makes 64 calls at once, beside its lines and kept connections, and an
@@ -55,7 +57,7 @@ class Server:
     """Serves the API on a listening socket until it is closed."""
 
     def __init__(
-        self, listener: socket.socket, token: str, api: Api, log: Callable[[str], None]
+        self, listener: _socket.socket, token: str, api: Api, log: Callable[[str], None]
     ) -> None:
         """Take a socket that listens on 127.0.0.1.
 
@@ -72,7 +74,7 @@ class Server:
         port = listener.getsockname()[1]
         self._hosts = (f"{names.HOST}:{port}", f"localhost:{port}")
         self._lock = Lock()
-        self._open: dict[int, socket.socket] = {}
+        self._open: dict[int, _socket.socket] = {}
         self._next_connection = 1
         self._closed = False
 
@@ -103,14 +105,12 @@ class Server:
             self._closed = True
             connections = list(self._open.values())
         for sock in (self._listener, *connections):
-            with contextlib.suppress(OSError):  # gone already, which is what is wanted
-                sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
+            _hang_up(sock)
 
     def _accept(self) -> None:
         while not self._is_closed():
             try:
-                sock, _ = self._listener.accept()
+                descriptor = _accepted(self._listener)
             except OSError as error:
                 if self._is_closed():
                     return
@@ -118,6 +118,7 @@ class Server:
                 self._log(f"The localhost API could not accept a connection: {error}")
                 time.sleep(ACCEPT_PAUSE_SECONDS)
                 continue
+            sock = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, descriptor)
             connection = self._admit(sock)
             if connection is None:
                 sock.close()
@@ -130,7 +131,7 @@ class Server:
                 self._forget(connection)
                 sock.close()
 
-    def _admit(self, sock: socket.socket) -> int | None:
+    def _admit(self, sock: _socket.socket) -> int | None:
         """Number a connection; None when there are too many."""
         with self._lock:
             if len(self._open) >= CONNECTIONS_MAX:
@@ -140,9 +141,9 @@ class Server:
             self._open[connection] = sock
             return connection
 
-    def _serve(self, sock: socket.socket, connection: int) -> None:
+    def _serve(self, sock: _socket.socket, connection: int) -> None:
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
             self._serve_requests(sock, connection)
         except http1.ConnectionEndedError:
             pass  # how every connection ends
@@ -162,7 +163,7 @@ class Server:
         with self._lock:
             self._open.pop(connection, None)
 
-    def _serve_requests(self, sock: socket.socket, connection: int) -> None:
+    def _serve_requests(self, sock: _socket.socket, connection: int) -> None:
         reader = http1.Reader(requests=True)
         keep_alive, gone = True, False
         while keep_alive:
@@ -186,7 +187,7 @@ class Server:
             except OSError:
                 gone = True  # what else it said is here already, or on its way
 
-    def _guard(self, request: http1.Request) -> wire_errors.Problem | None:
+    def _guard(self, request: http1.Request) -> Problem | None:
         """Return why a request is refused, or None."""
         if request.header("host") not in self._hosts:
             detail = f"Ask {self._hosts[0]} by that name: this API is for this environment alone."
@@ -204,7 +205,7 @@ class Server:
             return wire_errors.problem("unauthorized", detail)
         return None
 
-    def _refuse(self, sock: socket.socket, error: http1.ProtocolError) -> None:
+    def _refuse(self, sock: _socket.socket, error: http1.ProtocolError) -> None:
         code = "too_large" if error.status in (413, 431) else "invalid_request"
         problem = wire_errors.problem(code, str(error))
         headers = (*PROBLEM_HEADERS, ("connection", "close"))
@@ -214,24 +215,40 @@ class Server:
             return  # the client has gone; there is nobody to tell
 
 
-def _has_left(sock: socket.socket) -> bool:
+def _hang_up(sock: _socket.socket) -> None:
+    """Close a socket, and wake whoever waits at it."""
+    try:
+        sock.shutdown(_socket.SHUT_RDWR)
+    except OSError:
+        return  # gone already, which is what is wanted
+    finally:
+        sock.close()
+
+
+def _accepted(listener: _socket.socket) -> int:
+    """Return the descriptor of the next connection, as `socket.socket.accept` gets it."""
+    accepted: tuple[int, object] = listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001
+    return accepted[0]
+
+
+def _has_left(sock: _socket.socket) -> bool:
     """Say whether the client has closed, and sent nothing more before."""
     try:
-        return not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        return not sock.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
     except BlockingIOError:
         return False
     except OSError:
         return True  # killed with answers unread: that resets the connection
 
 
-def listen(port: int) -> socket.socket:
+def listen(port: int) -> _socket.socket:
     """Listen on 127.0.0.1.
 
     Raises:
         OSError: The port is taken.
     """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+    listener.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
     try:
         listener.bind((names.HOST, port))
         listener.listen(CONNECTIONS_MAX)

@@ -15,10 +15,10 @@ TOKEN_BYTES = 32
 
 
 def listen_directory(directory: str) -> str:
-    """Make the directory if it is not there, for this user alone.
+    """Make the directory if it is not there, for this user alone; leave one that is as it is.
 
     Raises:
-        OSError: It cannot be made, or belongs to somebody else.
+        OSError: It cannot be made, belongs to somebody else, or others may write there.
     """
     try:
         os.mkdir(directory, 0o700)  # noqa: PTH102 - pathlib is not loaded before register
@@ -27,7 +27,12 @@ def listen_directory(directory: str) -> str:
         if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
             message = f"{directory} belongs to somebody else, or is no directory."
             raise PermissionError(message) from None
-        os.chmod(directory, 0o700)  # noqa: PTH101 - as above
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            message = (
+                f"other users may write to {directory}; set {names.ENVIRONMENT_DIRECTORY} to a "
+                f"directory of its own, such as {directory.rstrip('/')}/lambdallm, which is made"
+            )
+            raise PermissionError(message) from None
     return directory
 
 

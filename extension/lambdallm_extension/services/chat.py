@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
-
+from lambda_runtime_api.declarations import NamedTuple, cast
 from lambdallm_extension import errors
 from lambdallm_extension.domain import retry
 from lambdallm_extension.services.metering import CallRecord
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -16,13 +16,13 @@ first one; that one may come to life again, and is then refused.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
+from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension import errors
 from lambdallm_extension.domain import keys, memory
 from lambdallm_extension.ports import ABSENT, Add, Check, Condition, Key, Put
 from lambdallm_extension.services import session_items
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

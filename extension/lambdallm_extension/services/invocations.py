@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from functools import partial
 from threading import Condition
-from typing import TYPE_CHECKING
 
 from lambdallm_extension import errors
 from lambdallm_extension.domain import flush
@@ -17,6 +16,7 @@ from lambdallm_extension.services.sessions import SessionWork
 from lambdallm_extension.services.tasks import Workers
 from lambdallm_extension.services.works import KILLED, MOVED, Ending, Work
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 

@@ -10,15 +10,15 @@ A call's record is written beside the call and never waited for by the handler:
 from __future__ import annotations
 
 from collections import deque
-from contextlib import suppress
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple
 
+from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension import errors
 from lambdallm_extension.domain import keys
 from lambdallm_extension.ports import Item, Key, Put
 from lambdallm_wire import names
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -45,11 +45,10 @@ NO_USAGE: Usage = {
 }
 
 
-class Totals:
-    """What one unit of work has used so far. Safe to share between its calls."""
+class Counts:
+    """What calls have used together."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
         self.usage: Usage = dict(NO_USAGE)  # type: ignore[assignment]  # the same keys
         self.cost_pico_usd = 0
         self.calls = 0
@@ -61,23 +60,52 @@ class Totals:
 
     def settle(self, model: str, usage: Usage, cost_pico_usd: int | None, latency_ms: int) -> None:
         """Count a call that was answered; a cost of None counts it as unpriced."""
+        self.calls += 1
+        self.latency_ms += latency_ms
+        if model not in self.models:
+            self.models.append(model)
+        for kind, tokens in usage.items():
+            self.usage[kind] += tokens  # type: ignore[literal-required]  # both are Usage
+        if cost_pico_usd is None:
+            self.unpriced_calls += 1
+        else:
+            self.cost_pico_usd += cost_pico_usd
+
+    def fail(self, *, throttled: bool) -> None:
+        """Count an attempt that failed."""
+        self.errors += 1
+        self.throttles += throttled
+
+
+class Totals(Counts):
+    """What one unit of work has used so far. Safe to share between its calls.
+
+    Each number is reported once: by the unit's own report, or, of a call that is answered after
+    it, by a later one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = Lock()
+        self._unreported = Counts()
+
+    def settle(self, model: str, usage: Usage, cost_pico_usd: int | None, latency_ms: int) -> None:
+        """Count a call that was answered; a cost of None counts it as unpriced."""
         with self._lock:
-            self.calls += 1
-            self.latency_ms += latency_ms
-            if model not in self.models:
-                self.models.append(model)
-            for kind, tokens in usage.items():
-                self.usage[kind] += tokens  # type: ignore[literal-required]  # both are Usage
-            if cost_pico_usd is None:
-                self.unpriced_calls += 1
-            else:
-                self.cost_pico_usd += cost_pico_usd
+            super().settle(model, usage, cost_pico_usd, latency_ms)
+            self._unreported.settle(model, usage, cost_pico_usd, latency_ms)
 
     def fail(self, *, throttled: bool) -> None:
         """Count an attempt that failed."""
         with self._lock:
-            self.errors += 1
-            self.throttles += throttled
+            super().fail(throttled=throttled)
+            self._unreported.fail(throttled=throttled)
+
+    def take_unreported(self) -> Counts:
+        """Return what was counted since the last time."""
+        with self._lock:
+            taken, self._unreported = self._unreported, Counts()
+        return taken
 
 
 class CallRecord(NamedTuple):
@@ -172,7 +200,10 @@ class Recorder:
     def take_dropped(self) -> Dropped:
         """Return how many were dropped since the last time, and start from 0."""
         with self._lock:
-            dropped, self._dropped = Dropped(self._dropped, self._last_error), 0
+            reason = self._last_error or (
+                f"More than {RECORDS_MAX} waited: calls came faster than the store takes records."
+            )
+            dropped, self._dropped = Dropped(self._dropped, reason), 0
         return dropped
 
     def abandon(self) -> Dropped:
@@ -185,8 +216,10 @@ class Recorder:
     def _start(self) -> None:
         """Write on a thread, unless one does or the store is to be left alone; under the lock."""
         if self._waiting and self._task is None and not self._health.open:
-            with suppress(errors.OverloadedError):  # they wait for the next record, or the end
+            try:
                 self._task = self._workers.start(self._run)
+            except errors.OverloadedError:
+                return  # they wait for the next record, or the end
 
     def _drop_oldest(self) -> None:
         while len(self._waiting) > RECORDS_MAX:

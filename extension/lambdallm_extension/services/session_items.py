@@ -14,23 +14,21 @@ not rewrite them; when it has expired, `first_exchange` moves behind them.
 from __future__ import annotations
 
 import hashlib
-import json
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension import errors
 from lambdallm_extension.domain import keys
 from lambdallm_extension.domain.memory import StoredTurn
 from lambdallm_extension.ports import ABSENT, PRESENT, Add, Condition, Item, Key, Put
-from lambdallm_wire import names
+from lambdallm_wire import names, plain_json
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Any
 
     from lambdallm_extension.ports import Action, Value
     from lambdallm_wire.sessions import Turn
-
-
-_decode = json.JSONDecoder().raw_decode
 
 
 class Exchange(NamedTuple):
@@ -78,28 +76,38 @@ def read_head(item: Item | None, *, now: int, last_exchange: int) -> Head:
         following = last_exchange + 1
         return Head(None, following, following, 0, {})
     check_schema(item)
-    exchanges = cast("int", item.attributes["exchanges"])
+    exchanges = _integer(item, "exchanges")
     following = max(exchanges, last_exchange) + 1
     if item.expires_at is not None and item.expires_at <= now:
         return Head(exchanges, following, following, 0, {})
-    first = cast("int", item.attributes.get("first_exchange", 1))
-    metadata = cast("str", item.attributes.get("metadata", "{}"))
-    return Head(exchanges, following, first, exchanges, json.loads(metadata))
+    first = _integer(item, "first_exchange", 1)
+    metadata = _from_json(item, "metadata", "{}")
+    if not 1 <= first <= following or not isinstance(metadata, dict):
+        raise _damaged(item, "first_exchange" if isinstance(metadata, dict) else "metadata")
+    return Head(exchanges, following, first, exchanges, metadata)
 
 
 def read_turn(item: Item) -> StoredTurn:
-    """Read a turn."""
+    """Read a turn.
+
+    Raises:
+        StoreRefusedError: It is not one that `turn_puts` wrote.
+    """
     check_schema(item)
-    exchange, place = keys.parse_turn_sk(item.key.sk)
-    attributes: Any = item.attributes  # as `turn_puts` wrote them
-    metadata = attributes.get("metadata", "{}")
+    try:
+        exchange, place = keys.parse_turn_sk(item.key.sk)
+    except ValueError:
+        raise _damaged(item, "sk") from None
+    metadata = _from_json(item, "metadata", "{}")
+    if not isinstance(metadata, dict):
+        raise _damaged(item, "metadata")
     turn: Turn = {
-        "role": attributes["role"],
-        "content": _from_json(attributes["content"]),
-        "metadata": {} if metadata == "{}" else _from_json(metadata),
-        "at_epoch_ms": attributes["at"],
+        "role": _text(item, "role"),
+        "content": _from_json(item, "content"),
+        "metadata": metadata,
+        "at_epoch_ms": _integer(item, "at"),
     }
-    return StoredTurn(exchange, place, attributes["exchange"], turn)
+    return StoredTurn(exchange, place, _text(item, "exchange"), turn)
 
 
 def is_void(item: Item) -> bool:
@@ -110,12 +118,11 @@ def is_void(item: Item) -> bool:
 def read_exchange(item: Item) -> Exchange:
     """Read an exchange."""
     check_schema(item)
-    attributes = item.attributes
     return Exchange(
-        cast("int", attributes["number"]),
-        cast("int", attributes["turns"]),
-        cast("str", attributes["writer"]),
-        attributes["answered"] is True,
+        _integer(item, "number"),
+        _integer(item, "turns"),
+        _text(item, "writer"),
+        item.attributes.get("answered") is True,
     )
 
 
@@ -206,13 +213,15 @@ def token(*parts: object) -> str:
 
 
 def check_schema(item: Item) -> None:
-    """Refuse an item that a newer version wrote, rather than misread it.
+    """Refuse an item that a newer version wrote, or somebody else, rather than misread it.
 
     Raises:
-        StoreRefusedError: It is newer than this reader.
+        StoreRefusedError: It is newer than this reader, or damaged.
     """
     schema = item.attributes.get("schema")
-    if not isinstance(schema, int) or schema > names.ITEM_SCHEMA_VERSION:
+    if type(schema) is not int or schema < 1:
+        raise _damaged(item, "schema")
+    if schema > names.ITEM_SCHEMA_VERSION:
         message = (
             f"Item {item.key.pk.split('#')[0]}/{item.key.sk} has schema {schema!r}; this sidecar "
             f"reads up to {names.ITEM_SCHEMA_VERSION}. Update the layer of this function."
@@ -223,24 +232,54 @@ def check_schema(item: Item) -> None:
 def _turn_key(pk: str, exchange: int, index: int) -> Key:
     try:
         return Key(pk, keys.turn_sk(exchange, index))
-    except ValueError as error:
-        message = f"{error} Start a new session."
+    except ValueError:
+        message = (
+            f"One event keeps at most {keys.TURNS_PER_EXCHANGE_MAX:,} messages in its session, and "
+            f"a session {keys.EXCHANGE_MAX:,} events; this is message {index + 1:,} of event "
+            f"{exchange:,}. Give parts of the work sessions of their own."
+        )
         raise errors.StoreRefusedError(message) from None
 
 
-def _from_json(text: str) -> Any:
-    """Read what `_to_json` wrote: nothing stands around it, so nothing has to be looked for."""
-    value, end = _decode(text)
-    if end != len(text):
-        message = f"A stored turn holds {end} of {len(text)} characters of JSON."
-        raise errors.StoreRefusedError(message)
-    return value
+def _integer(item: Item, name: str, otherwise: int | None = None) -> int:
+    value = item.attributes.get(name, otherwise)
+    if type(value) is int:  # a Boolean is none
+        return value
+    raise _damaged(item, name)
+
+
+def _text(item: Item, name: str, otherwise: str | None = None) -> str:
+    value = item.attributes.get(name, otherwise)
+    if type(value) is str:
+        return value
+    raise _damaged(item, name)
+
+
+def _from_json(item: Item, name: str, otherwise: str | None = None) -> Any:
+    """Read what `_to_json` wrote."""
+    text = _text(item, name, otherwise)
+    if text == "{}":
+        return {}
+    try:
+        return plain_json.loads(text)
+    except (ValueError, RecursionError):
+        raise _damaged(item, name) from None
+
+
+def _damaged(item: Item, name: str) -> errors.StoreRefusedError:
+    """Say which item is in the way of its session, and what ends that."""
+    value = item.attributes.get(name, "missing") if name != "sk" else item.key.sk
+    return errors.StoreRefusedError(
+        f"The item pk={item.key.pk!r} sk={item.key.sk!r} is not one that lambdallm has written, or "
+        f"was changed: its {name!r} is {value!r:.60}. Mend or delete it; until then its session "
+        "cannot be read."
+    )
 
 
 def _to_json(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    text = plain_json.dumps(value)
     try:
         text.encode()
     except UnicodeEncodeError:  # half a character, cut from an emoji: only escapes can hold it
-        return json.dumps(value, separators=(",", ":"))
+        return plain_json.dumps(value, ensure_ascii=True)
     return text

@@ -11,12 +11,13 @@ so long is remembered, so that the next time both requests are made at once.
 from __future__ import annotations
 
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple
 
+from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension.domain import keys, memory
 from lambdallm_extension.ports import Key
 from lambdallm_extension.services import session_items
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

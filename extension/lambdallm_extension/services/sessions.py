@@ -13,7 +13,6 @@ the first one's number in the refusal and takes the next (`services.exchanges`).
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from lambdallm_extension import errors
 from lambdallm_extension.domain import keys, memory
@@ -22,6 +21,7 @@ from lambdallm_extension.services.exchanges import TURNS_PER_TRANSACTION, Exchan
 from lambdallm_extension.services.session_reads import LongSessions, SessionReader
 from lambdallm_extension.services.tasks import Deferred, Lane
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

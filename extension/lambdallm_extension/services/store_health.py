@@ -6,11 +6,11 @@ Everybody who writes beside the handler tells it what came of that; the loop ove
 from __future__ import annotations
 
 from threading import Lock
-from typing import TYPE_CHECKING
 
 from lambdallm_extension.domain import flush
 from lambdallm_extension.domain.circuit import Circuit
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambdallm_extension.ports import Clock
 

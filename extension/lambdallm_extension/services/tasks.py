@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from _queue import SimpleQueue  # which `queue` has from here, beside much else
 from collections import deque
-from queue import SimpleQueue
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Generic, TypeVar
 
+from lambda_runtime_api.declarations import Generic, TypeVar
 from lambdallm_extension import errors
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

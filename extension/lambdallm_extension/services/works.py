@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from threading import Condition
-from typing import TYPE_CHECKING, NamedTuple
 
+from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension.domain import flush
 from lambdallm_extension.ports import InvocationReport
 from lambdallm_extension.services.metering import Totals
 from lambdallm_wire.tokens import input_tokens
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lambdallm_extension.ports import Clock
+    from lambdallm_extension.services.metering import Counts
     from lambdallm_extension.services.sessions import SessionWork
     from lambdallm_wire.invocations import BeginRequest, EndReply
 
@@ -36,6 +35,34 @@ MOVED = "moved"
 KILLED = Ending("killed", "", None)
 """The process was gone before it could say `end`."""
 
+FORKED = "forked"
+"""The outcome of a child's own unit, whose process is gone: a child ends whenever it is done."""
+
+LATE = Ending("late", "", None)
+"""Calls that were answered after their unit's own report: its handler did not wait for them."""
+
+
+class _Calls:
+    """Model calls that are under way: each is a context of this."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._open = 0
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._open += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._open -= 1
+            self._changed.notify_all()
+
+    def wait_for_none(self, seconds: float) -> bool:
+        """Wait until no call is under way; False when that took too long."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._open, seconds)
+
 
 class Work:
     """One unit of work. Its calls may come from several threads."""
@@ -47,8 +74,8 @@ class Work:
         self.session: SessionWork | None = None
         self.totals = Totals()
         self._clock = clock
-        self._calls = 0
-        self._called = Condition()
+        self._calls = _Calls()
+        self._reported_as = ""
         now_ms = clock.epoch_ms()
         reserve_ms = flush.reserve_ms(self.deadline_ms - now_ms)
         self._store_deadline_ms = max(now_ms, self.deadline_ms - round(reserve_ms))
@@ -86,22 +113,13 @@ class Work:
         """Time that is left for the store."""
         return (self._store_deadline_ms - self._clock.epoch_ms()) / 1_000
 
-    @contextmanager
-    def calling(self) -> Iterator[None]:
-        """Be known as a model call that is under way."""
-        with self._called:
-            self._calls += 1
-        try:
-            yield
-        finally:
-            with self._called:
-                self._calls -= 1
-                self._called.notify_all()
+    def calling(self) -> _Calls:
+        """Be known as a model call that is under way, while the context lasts."""
+        return self._calls
 
     def wait_called(self, seconds: float) -> bool:
         """Wait until no model call is under way; its usage is in the totals then."""
-        with self._called:
-            return self._called.wait_for(lambda: not self._calls, seconds)
+        return self._calls.wait_for_none(seconds)
 
     def reply(self) -> EndReply:
         """Return the totals as `end` answers them."""
@@ -118,26 +136,48 @@ class Work:
     def report(
         self, ending: Ending, *, environment_id: str, records_dropped: int
     ) -> InvocationReport:
-        """Return what telemetry is told."""
-        totals, session = self.totals, self.session
-        return InvocationReport(
-            work_id=self.work_id,
-            request_id=self.request_id,
-            environment_id=environment_id,
-            outcome=ending.outcome,
-            error_code=ending.error_code,
+        """Return what telemetry is told when the unit ends."""
+        if ending is KILLED and self.begin.get("forked") is True:
+            ending = ending._replace(outcome=FORKED)
+        self._reported_as = environment_id
+        session = self.session
+        return self._report(ending, self.totals.take_unreported())._replace(
             cold_start=self.begin.get("cold_start", False) is True,
-            models=tuple(totals.models),
-            calls=totals.calls,
-            errors=totals.errors,
-            throttles=totals.throttles,
-            usage=totals.usage,
-            cost_pico_usd=totals.cost_pico_usd,
-            unpriced_calls=totals.unpriced_calls,
-            model_latency_ms=totals.latency_ms,
-            handler_ms=ending.handler_ms,
             session_read_ms=session.read_ms if session else None,
             session_save_ms=session.save_ms if session else None,
             records_dropped=records_dropped,
+        )
+
+    def late_report(self) -> InvocationReport | None:
+        """Return what telemetry is told of calls that the unit's own report came too early for.
+
+        Everything is told once, whichever comes first: `report` says that it was there before it
+        takes what was counted, and a call counts before it looks here.
+        """
+        if not self._reported_as:
+            return None
+        counts = self.totals.take_unreported()
+        return self._report(LATE, counts) if counts.calls or counts.errors else None
+
+    def _report(self, ending: Ending, counts: Counts) -> InvocationReport:
+        return InvocationReport(
+            work_id=self.work_id,
+            request_id=self.request_id,
+            environment_id=self._reported_as,
+            outcome=ending.outcome,
+            error_code=ending.error_code,
+            cold_start=False,
+            models=tuple(counts.models),
+            calls=counts.calls,
+            errors=counts.errors,
+            throttles=counts.throttles,
+            usage=counts.usage,
+            cost_pico_usd=counts.cost_pico_usd,
+            unpriced_calls=counts.unpriced_calls,
+            model_latency_ms=counts.latency_ms,
+            handler_ms=ending.handler_ms,
+            session_read_ms=None,
+            session_save_ms=None,
+            records_dropped=0,
             epoch_ms=self._clock.epoch_ms(),
         )

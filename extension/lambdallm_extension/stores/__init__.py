@@ -7,10 +7,9 @@ memory:                                   this process alone
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lambdallm_extension.errors import SettingError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambdallm_extension.aws.credentials import CredentialSource
     from lambdallm_extension.ports import Clock, Store

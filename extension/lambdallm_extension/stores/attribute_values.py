@@ -9,16 +9,18 @@ table's TTL attribute) and `put_id` (S; see `dynamodb`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
 from lambdallm_extension.errors import StoreRefusedError
 from lambdallm_extension.ports import Item, Key
 from lambdallm_extension.stores.rules import checked_number
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from lambdallm_extension.ports import Value
 
-AttributeValue = dict[str, Any]
+    AttributeValue = dict[str, Any]
 
 PUT_ID = "put_id"
 

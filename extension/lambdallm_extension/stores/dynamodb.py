@@ -11,11 +11,10 @@ When an answer is lost, what was asked decides:
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension.aws.client import AwsClient
 from lambdallm_extension.aws.endpoints import arn_partition
 from lambdallm_extension.aws.failures import AnswerLostError, NotSentError
@@ -36,9 +35,12 @@ from lambdallm_extension.stores.dynamodb_refusals import (
     read_answer,
     read_refusal,
 )
+from lambdallm_wire import plain_json
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
     from lambdallm_extension.aws.credentials import CredentialSource
     from lambdallm_extension.ports import Action, Add, Clock, Item, Key, Put, Random
@@ -60,7 +62,6 @@ TELLING_MS = 50
 """Kept free before the deadline, so that who waits until then hears why DynamoDB did not answer."""
 
 _OK = 200
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
 
 _THROTTLED = (
     "The table is throttled: ask again a little later; lasting, give it on-demand capacity "
@@ -221,12 +222,12 @@ class DynamoDBStore:
             if isinstance(answer, dict):
                 return answer
             outcome = answer.outcome
-            if outcome is Outcome.CONDITION:
+            if outcome == Outcome.CONDITION:
                 if lost and _is_own(call, answer):
                     return {}
                 lost = lost and not call.token  # The token proves that nothing was done before.
-            lost = lost or outcome is Outcome.LOST
-            if outcome is Outcome.EXPIRED and not renewed:
+            lost = lost or outcome == Outcome.LOST
+            if outcome == Outcome.EXPIRED and not renewed:
                 renewed = True
                 self._client.renew_credentials()
                 continue
@@ -238,7 +239,7 @@ class DynamoDBStore:
 
     def _encode(self, parameters: dict[str, Any]) -> bytes:
         try:
-            return _ENCODER.encode(parameters).encode()
+            return plain_json.dumps(parameters).encode()
         except UnicodeEncodeError:
             message = "Text with half a character (a lone surrogate) cannot be stored."
             raise StoreRefusedError(message) from None
@@ -266,7 +267,7 @@ class DynamoDBStore:
 
     def _delay(self, call: _Call, refusal: Refusal, attempt: int, deadline_ms: int) -> float | None:
         """Return how long to wait before the next attempt (full jitter), None for no more."""
-        if refusal.outcome is Outcome.LOST and not call.repeatable:
+        if refusal.outcome == Outcome.LOST and not call.repeatable:
             return None
         if refusal.outcome not in (Outcome.AGAIN, Outcome.LOST) or attempt + 1 >= ATTEMPTS_MAX:
             return None
@@ -280,7 +281,7 @@ class DynamoDBStore:
         said = f"{call.operation} on {self._where()}: {refusal.kind}: {refusal.message}"
         if call.writes and lost:
             return WriteUncertainError(f"It may have been written. {said}")
-        if refusal.outcome is Outcome.CONDITION:
+        if refusal.outcome == Outcome.CONDITION:
             return _condition_failed(call, refusal)
         if refusal.outcome in (Outcome.AGAIN, Outcome.LOST):
             return StoreUnavailableError(f"{said} {_PATIENCE.get(refusal.kind, '')}".rstrip())
@@ -305,7 +306,7 @@ class DynamoDBStore:
                 f"arn:{arn_partition(region)}:dynamodb:{region}:*:table/{table} "
                 f"(`lambdallm doctor` lists what else is missing). {said}"
             )
-        if refusal.outcome is Outcome.EXPIRED or refusal.kind in _NOT_ACCEPTED:
+        if refusal.outcome == Outcome.EXPIRED or refusal.kind in _NOT_ACCEPTED:
             return StoreRefusedError(
                 f"The credentials are not accepted: in Lambda a new execution environment gets "
                 f"new ones (deploy, or change a variable); elsewhere sign in again, and check the "

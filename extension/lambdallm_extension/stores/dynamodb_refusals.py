@@ -11,17 +11,20 @@ Source: DynamoDB Developer Guide, "Error handling with DynamoDB", 2026-11.
 
 from __future__ import annotations
 
-import json
 from binascii import crc32
-from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lambda_runtime_api.declarations import NamedTuple
+from lambdallm_wire import plain_json
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from lambdallm_extension.aws.client import AwsReply
 
 
-class Outcome(Enum):
-    """What a refusal means for the next step."""
+class Outcome:
+    """What a refusal means for the next step: one of these words. `enum` takes 1 ms to load."""
 
     CONDITION = "condition"
     AGAIN = "again"
@@ -39,7 +42,7 @@ class Refusal(NamedTuple):
         failed: Which action's condition failed, likewise.
     """
 
-    outcome: Outcome
+    outcome: str
     kind: str
     message: str
     items: tuple[dict[str, Any] | None, ...] = ()
@@ -80,7 +83,7 @@ def read_answer(reply: AwsReply) -> dict[str, Any] | Refusal:
     A captive portal, a proxy's page or a cut body has that status, too, and confirms nothing.
     """
     try:
-        answer = json.loads(reply.body)
+        answer = plain_json.loads(reply.body)
     except ValueError:
         answer = None
     stated = reply.header("x-amz-crc32")
@@ -140,7 +143,7 @@ def _excerpt(raw: bytes, body: dict[str, Any]) -> str:
 
 def _parse(body: bytes) -> dict[str, Any]:
     try:
-        parsed = json.loads(body)
+        parsed = plain_json.loads(body)
     except ValueError:  # Not DynamoDB's own words: a proxy's page, or nothing.
         return {}
     return parsed if isinstance(parsed, dict) else {}

@@ -6,17 +6,17 @@ character of theirs matters: `#0` and `:0` do. Source: DynamoDB API Reference, 2
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from lambdallm_extension.ports import ALWAYS, Add, Check, Put
 from lambdallm_extension.stores import attribute_values, rules
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from lambdallm_extension.ports import Action, Condition, Key, Value
 
-Parameters = dict[str, Any]
+    Parameters = dict[str, Any]
 
 _LAST_CHARACTER = "\U0010ffff"
 

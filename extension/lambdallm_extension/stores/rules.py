@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
 from lambdallm_extension.errors import ConditionFailedError, StoreRefusedError
 from lambdallm_extension.ports import Add, Item, Key, Put
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TypeGuard

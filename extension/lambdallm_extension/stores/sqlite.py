@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from os import getpid
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
 
 from lambdallm_extension.errors import (
     StoreRefusedError,
@@ -26,6 +25,7 @@ from lambdallm_extension.errors import (
 from lambdallm_extension.ports import Item, Key, Put
 from lambdallm_extension.stores import rules
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 

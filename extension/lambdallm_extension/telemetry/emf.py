@@ -7,9 +7,9 @@ metrics a line; USD has no unit there, so cost carries `None`.
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+from lambdallm_wire import plain_json
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -21,8 +21,10 @@ SEVERAL_MODELS = "several"
 """Value of the dimension `Model` when one unit of work asked more than one."""
 
 
-SUCCEEDING = ("ok", "moved")
-"""Outcomes of an invocation that has not failed; one that moved is told by whoever ends it."""
+SUCCEEDING = ("ok", "moved", "late", "forked")
+"""Outcomes of an invocation that has not failed; one that moved is told by whoever ends it, and
+what comes late, or from a forked child, is told beside it.
+"""
 
 
 class EmfTelemetry:
@@ -73,7 +75,7 @@ class EmfTelemetry:
                 "FunctionName": self._function_name,
                 "RecordsDropped": records,
             }
-            self._write_line(json.dumps(line, separators=(",", ":")))
+            self._write_line(plain_json.dumps(line, ensure_ascii=True))
 
     def log(self, message: str) -> None:
         """Write one sentence, on one line."""
@@ -101,7 +103,7 @@ def to_line(report: InvocationReport, *, namespace: str, function_name: str, hos
     if report.error_code:
         properties["errorCode"] = report.error_code
     properties |= {name: value for name, (_, value) in metrics.items()}
-    text = json.dumps(properties, ensure_ascii=False, separators=(",", ":"))
+    text = plain_json.dumps(properties)
     return f'{text[:-1]},"CostUSD":{usd(report.cost_pico_usd)}}}'
 
 

@@ -20,6 +20,10 @@ _PORTS = range(20_000, 32_000)
 _next_port = itertools.count(os.getpid() * 97)  # processes side by side begin apart
 
 
+HEAD_MAX_BYTES = 1_048_576
+"""As AWS's emulator (Go's net/http): the runtime puts an error's whole trace into a header."""
+
+
 class Answer(NamedTuple):
     """A response to send."""
 
@@ -75,7 +79,7 @@ class Server:
             ).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        reader = http1.Reader(requests=True)
+        reader = http1.Reader(requests=True, head_max_bytes=HEAD_MAX_BYTES)
         try:
             with connection, contextlib.suppress(OSError):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConfigParseError
 
 from lambdallm_cli.doctor import settings
 from lambdallm_cli.doctor.account import check_credentials, check_region
@@ -26,6 +26,7 @@ from lambdallm_cli.doctor.target import (
     MissingFunctionError,
     OutsideError,
     Target,
+    WrongSettingError,
     code_of,
     load_function,
     words_of,
@@ -65,9 +66,16 @@ def examine(
         session = boto3.Session(region_name=region)
         region = session.region_name or ""
     except BotoCoreError as error:  # AWS_PROFILE names a profile that is not there
-        findings.append(Finding("credentials", "fail", str(error), "Set AWS_PROFILE right."))
+        broken = isinstance(error, ConfigParseError)
+        advice = "Mend that file." if broken else "Set AWS_PROFILE right."
+        findings.append(Finding("credentials", "fail", str(error), advice))
     target = Target(session, region or "", environ, None, call, epoch_seconds)
     if session is None:
+        return target, findings
+    if function is not None and not function.strip():
+        findings.append(
+            Finding("function", "fail", "--function is empty.", "Give a name or an ARN.")
+        )
         return target, findings
     if not target.region or function is None:
         findings += check_region(target)
@@ -118,9 +126,14 @@ def _find_function(target: Target, name: str, findings: list[Finding]) -> Target
         said = f"It cannot be read: {code_of(error)}: {words_of(error)}"
         advice = "Allow yourself lambda:GetFunctionConfiguration."
         findings.append(Finding("function", "fail", said, advice))
+    except WrongSettingError as error:
+        findings.append(Finding("function", "fail", str(error), _SETTING))
     except OutsideError as error:
         findings.append(Finding("function", "outside", str(error), _NETWORK))
     return None
+
+
+_SETTING = "Set right AWS_REGION (--region), or the AWS_ENDPOINT_URL… that it names."
 
 
 _NETWORK = "Check the network, a proxy, and in a VPC the endpoints; then ask again."
@@ -130,5 +143,7 @@ def _collect(name: str, check: Callable[[], Iterable[Finding]], findings: list[F
     """Add what a check finds; who does not answer ends that check, not the others."""
     try:
         findings.extend(check())
+    except WrongSettingError as error:
+        findings.append(Finding(name, "fail", str(error), _SETTING))
     except OutsideError as error:
         findings.append(Finding(name, "outside", str(error), _NETWORK))

@@ -35,6 +35,10 @@ class OutsideError(Exception):
     """Somebody outside did not answer, or had no time for us: nothing is known."""
 
 
+class WrongSettingError(Exception):
+    """A region or an endpoint that AWS's client cannot even begin with; it says which."""
+
+
 class MissingFunctionError(Exception):
     """There is no function of that name; the message says where."""
 
@@ -76,17 +80,31 @@ class Target(NamedTuple):
 
     @property
     def partition(self) -> str:
-        """What the region's ARNs begin with: `aws`, `aws-cn`, `aws-us-gov`."""
-        return str(self.session.get_partition_for_region(self.region))
+        """What the region's ARNs begin with: `aws`, `aws-cn`, `aws-us-gov`.
+
+        Raises:
+            WrongSettingError: There is no such region.
+        """
+        try:
+            return str(self.session.get_partition_for_region(self.region))
+        except BotoCoreError as error:
+            raise WrongSettingError(str(error)) from error
 
     def client(self, service: str, *, region: str = "") -> Any:
-        """Open a client that gives up soon."""
+        """Open a client that gives up soon.
+
+        Raises:
+            WrongSettingError: A region or an endpoint that cannot be.
+        """
         config = Config(
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
             retries={"total_max_attempts": 2, "mode": "standard"},
         )
-        return self.session.client(service, region_name=region or self.region, config=config)
+        try:
+            return self.session.client(service, region_name=region or self.region, config=config)
+        except (BotoCoreError, ValueError) as error:
+            raise WrongSettingError(str(error)) from error
 
 
 def ask(call: Callable[..., Any], **parameters: Any) -> Any:

@@ -1,14 +1,18 @@
 """TLS and proxies: whom the client trusts, and how it gets there."""
 
 import socket
+import ssl
 import threading
 import time
 
 import pytest
 
 from lambda_runtime_api import http1
-from lambdallm_extension.aws.client import NotSentError
-from lambdallm_extension.errors import SettingError
+from lambdallm_extension.aws.client import AnswerLostError, NotSentError
+from lambdallm_extension.aws.connection import Patience, open_connection
+from lambdallm_extension.aws.endpoints import parse_url
+from lambdallm_extension.aws.tls import tls_context
+from lambdallm_extension.errors import DeadlineError, SettingError
 from lambdallm_extension.settings import SystemClock
 
 HEADERS = [("content-type", "application/x-amz-json-1.0"), ("x-amz-target", "T.Op")]
@@ -104,6 +108,77 @@ def test_a_bundle_that_cannot_be_read_is_named(connect):
 
         with pytest.raises(SettingError, match="AWS_CA_BUNDLE"):
             client.post("/", HEADERS, b"", deadline_ms=soon())
+
+
+def test_megabytes_go_both_ways_over_tls(serve, connect, authority):
+    def echo(line):
+        _, body = line.read()
+        line.reply(body)
+
+    peer = serve(echo, authority.server)
+    client = connect(f"https://localhost:{peer.port}", environ={"AWS_CA_BUNDLE": authority.bundle})
+    payload = bytes(range(256)) * 12_000
+
+    assert client.post("/", HEADERS, payload, deadline_ms=soon()).body == payload
+
+
+def test_an_answer_that_tls_cuts_off_is_lost(serve, connect, authority):
+    def behave(line):
+        line.read()
+        line.socket.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
+        line.reset()
+
+    peer = serve(behave, authority.server)
+    client = connect(f"https://localhost:{peer.port}", environ={"AWS_CA_BUNDLE": authority.bundle})
+
+    with pytest.raises(AnswerLostError):
+        client.post("/", HEADERS, b"", deadline_ms=soon())
+
+
+def test_a_peer_that_never_shakes_hands_is_given_up_at_the_deadline(serve, connect):
+    client = connect(f"https://localhost:{serve(lambda line: line.wait_for_end()).port}")
+
+    with pytest.raises((NotSentError, DeadlineError)):
+        client.post("/", HEADERS, b"", deadline_ms=soon(0.2))
+
+
+def test_what_is_closed_does_not_go_on_with_another_socket_of_its_number(serve, authority):
+    url = parse_url(f"https://localhost:{serve(answer_all, authority.server).port}", "the test's")
+    patience = Patience(SystemClock(), soon(), 3, 3)
+    closed = open_connection(url, None, {"AWS_CA_BUNDLE": authority.bundle}, patience)
+    closed.close()
+
+    one, other = socket.socketpair()  # the lowest free numbers: most likely the closed one's
+    with one, other:
+        with pytest.raises(NotSentError):
+            closed.exchange(b"GET / HTTP/1.1\r\n\r\n", patience)
+        for end in (one, other):
+            end.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                end.recv(1)
+    assert not closed.is_alive()
+
+
+@pytest.mark.parametrize("trust", ["the system's", "a bundle's"])
+def test_the_context_is_as_strict_as_the_standard_librarys(trust, authority):
+    environ = {"AWS_CA_BUNDLE": authority.bundle} if trust == "a bundle's" else {}
+    ours, theirs = tls_context(environ), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    assert ours.check_hostname
+    assert ours.verify_mode == ssl.CERT_REQUIRED
+    assert ours.minimum_version == ssl.TLSVersion.TLSv1_2
+    for name in ("options", "verify_flags", "security_level", "maximum_version"):
+        assert getattr(ours, name, None) == getattr(theirs, name, None), name
+    assert ours.get_ciphers() == theirs.get_ciphers()
+
+
+def test_certificates_are_trusted_that_the_standard_library_trusts():
+    ours, theirs = tls_context({}), ssl.create_default_context()
+
+    for context in (ours, theirs):
+        if not context.cert_store_stats()["x509_ca"]:  # a directory: looked into at the handshake
+            return
+    assert ours.cert_store_stats() == theirs.cert_store_stats()
 
 
 # Proxies

@@ -162,13 +162,31 @@ def test_a_row_counts_from_its_first_day(monkeypatch):
         }
 
     rows = [row("2026-01-01", 2), row("2026-07-01", 1)]
-    monkeypatch.setattr(price_book, "_READ", [{"sources": ["test"], "models": {"m": rows}}])
+    book = f'{{"sources":[\n"test"\n],\n"models":{{\n"m":{json.dumps(rows)}\n}}}}\n'
+    monkeypatch.setattr(price_book, "_READ", [book])
     days = {"2025-12-31": 1_767_225_599_999, "2026-01-01": 1_767_225_600_000}
 
     assert find("m", days["2025-12-31"]) is None
     assert find("m", days["2026-01-01"]).input == 2
     assert find("m", 1_782_863_999_999).input == 2  # 2026-06-30, the last millisecond
     assert find("m", 1_782_864_000_000).input == 1
+
+
+@pytest.mark.parametrize(("key", "row"), ROWS, ids=[key for key, _ in ROWS])
+def test_every_row_is_found(key, row):
+    region, _, model_id = key.rpartition("/")
+    if region == "scripted":
+        region, model_id = "", "scripted/any"
+
+    price = find(model_id, NOW_MS, region)
+
+    assert price.source == BOOK["sources"][row["source"]]
+    assert price[:5] == tuple(row[kind] for kind in KINDS)
+
+
+@pytest.mark.parametrize("key", ["sources", "", '"', 'm":[', "\n", "\ud83d"])
+def test_what_is_no_model_has_no_price(key):
+    assert find(key, NOW_MS) is None
 
 
 @pytest.mark.parametrize(("key", "row"), ROWS, ids=[key for key, _ in ROWS])

@@ -223,6 +223,27 @@ def test_the_token_file_opens_for_its_user_alone(tmp_path: Path) -> None:
     assert list(directory.iterdir()) == [found]
 
 
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_a_directory_that_is_there_stays_as_it_is(tmp_path: Path, mode: int) -> None:
+    tmp_path.chmod(mode)
+    token_file.write_token(str(tmp_path), 2772, "aa")
+
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == mode
+    assert stat.S_IMODE((tmp_path / names.TOKEN_FILE).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o1777])
+def test_a_directory_that_others_write_to_is_not_used(tmp_path: Path, mode: int) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(mode)
+    with pytest.raises(PermissionError, match="shared/lambdallm, which is made"):
+        token_file.write_token(str(shared), 2772, "aa")
+
+    assert stat.S_IMODE(shared.stat().st_mode) == mode
+    assert list(shared.iterdir()) == []
+
+
 def test_a_directory_of_somebody_else_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
 

@@ -97,6 +97,33 @@ def test_credentials_that_are_refused(
     assert words in diagnosis.words("credentials")
 
 
+@pytest.mark.parametrize("arguments", [[], ["--function", "chat"]], ids=["machine", "function"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("AWS_REGION", "us east/1\n"), ("AWS_ENDPOINT_URL", "nonsense"), ("AWS_REGION", "x" * 300)],
+)
+def test_a_region_or_an_endpoint_that_cannot_be_is_a_finding(
+    diagnose: Diagnose, environ: Environ, name: str, value: str, arguments: list[str]
+) -> None:
+    environ[name] = value
+    if name == "AWS_ENDPOINT_URL":
+        environ |= {each: None for each in environ if each.startswith("AWS_ENDPOINT_URL_")}
+    diagnosis = diagnose(*arguments)
+
+    assert diagnosis.code != 0
+    assert any("AWS_REGION" in diagnosis.words(check) for check in diagnosis.findings)
+
+
+def test_a_file_that_aws_cannot_read_is_named(
+    diagnose: Diagnose, environ: Environ, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    broken.write_text("[default\nregion = ")
+    environ["AWS_CONFIG_FILE"] = str(broken)
+
+    assert "Mend that file" in diagnose().words("credentials")
+
+
 def test_a_profile_that_is_not_there(diagnose: Diagnose, environ: Environ) -> None:
     environ["AWS_PROFILE"] = "nobody"
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from threading import Lock
-from typing import TYPE_CHECKING
 
 from lambdallm_extension.aws.failures import AnswerLostError, NotSentError
 from lambdallm_extension.aws.signing import encode_label
 from lambdallm_extension.errors import InvalidRequestError, ProviderError
 from lambdallm_extension.providers.bedrock import failures, reply, request as converse_request
+from lambdallm_wire import plain_json
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
@@ -89,9 +89,8 @@ class BedrockConverse:
         """
         region = request.get("region") or ""
         try:
-            body = json.dumps(
-                converse_request.encode(model_id, request), separators=(",", ":"), allow_nan=False
-            ).encode()
+            asked = converse_request.encode(model_id, request)
+            body = plain_json.dumps(asked, ensure_ascii=True, allow_nan=False).encode()
         except (TypeError, ValueError) as error:
             message = f"The request cannot be written as JSON: {error}"
             raise InvalidRequestError(message) from error

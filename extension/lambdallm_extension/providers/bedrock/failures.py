@@ -15,14 +15,15 @@ Source: Bedrock API Reference, "Converse"; User Guide, "Troubleshooting API erro
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
-
 from lambdallm_extension.aws.endpoints import arn_partition
 from lambdallm_extension.errors import ProviderError
 from lambdallm_extension.providers.bedrock.models import GEOGRAPHIES, family
+from lambdallm_wire import plain_json
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from lambda_runtime_api.http1 import Headers
 
 MESSAGE_MAX_CHARACTERS = 600
@@ -70,7 +71,7 @@ def decode(model_id: str, region: str, status: int, headers: Headers, body: byte
 
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
-        answer = json.loads(body)
+        answer = plain_json.loads(body)
     except (ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}
@@ -163,7 +164,7 @@ def _access_advice(model_id: str, region: str, message: str) -> str:
             "Action": "bedrock:InvokeModel",
             "Resource": _resources(model_id, region),
         }
-        return f"The function's role needs this statement: {json.dumps(statement)}"
+        return f"The function's role needs this statement: {plain_json.dumps(statement)}"
     return (
         "Enable access to this model in the Bedrock console (Model access), or let the role "
         "subscribe to it (aws-marketplace:Subscribe), and allow bedrock:InvokeModel on "

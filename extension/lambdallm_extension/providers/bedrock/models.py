@@ -7,10 +7,12 @@ arn:aws:bedrock:eu-west-1:1:inference-profile/eu.anthropic.claude-haiku-4-5-2025
 
 from __future__ import annotations
 
-from typing import Literal
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
 
-Sampling = Literal["both", "one", "none"]
-"""Which of `temperature` and `top_p` a model takes."""
+    Sampling = Literal["both", "one", "none"]
+    """Which of `temperature` and `top_p` a model takes."""
 
 GEOGRAPHIES = ("us", "us-gov", "eu", "apac", "jp", "au", "ca", "in", "global")
 """First words of cross-region inference profile ids."""

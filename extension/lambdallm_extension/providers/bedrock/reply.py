@@ -5,14 +5,15 @@ Source: Bedrock API Reference, "Converse" and "TokenUsage", 2026-11.
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
-
 from lambdallm_extension.errors import ProviderError
 from lambdallm_extension.ports import ChatAnswer
 from lambdallm_extension.providers.bedrock.models import counts_cache_in_input
+from lambdallm_wire import plain_json
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from lambdallm_wire.chat import FinishReason, Usage
 
 _FINISH_REASONS: dict[str, FinishReason] = {
@@ -36,7 +37,7 @@ def decode(model_id: str, body: bytes, request_id: str) -> ChatAnswer:
             it is not retryable.
     """
     try:
-        reply = json.loads(body)
+        reply = plain_json.loads(body)
         content = reply["output"]["message"]["content"]
         texts = [block["text"] for block in content if "text" in block]
         return ChatAnswer(

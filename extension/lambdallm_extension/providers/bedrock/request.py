@@ -7,15 +7,16 @@ Source: Bedrock API Reference, "Converse", 2026-11.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from lambdallm_extension.errors import InvalidRequestError
 from lambdallm_extension.providers.bedrock.models import sampling
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from lambdallm_wire.chat import ChatRequest
 
-Block = dict[str, Any]
+    Block = dict[str, Any]
 
 _ROLES = ("user", "assistant")
 
