@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from e2e.conftest import Service, Start
     from lambda_runtime_api.emulator import Environment
 
-STARTS_MAX = 4
+STARTS_MAX = 2
 """Tries on a machine that is busy with other things; a loop would need endlessly many."""
 
 pytestmark = pytest.mark.skipif(bool(why_no_cpu_share()), reason=why_no_cpu_share())

@@ -267,12 +267,20 @@ def _from_json(item: Item, name: str, otherwise: str | None = None) -> Any:
 
 
 def _damaged(item: Item, name: str) -> errors.StoreRefusedError:
-    """Say which item is in the way of its session, and what ends that."""
-    value = item.attributes.get(name, "missing") if name != "sk" else item.key.sk
+    """Say which item is in the way of its session, and what ends that; never what was said."""
+    value = item.attributes.get(name)
+    if name == "sk":
+        found = "no turn's"
+    elif name not in item.attributes:
+        found = "missing"
+    elif type(value) is int:
+        found = str(value)
+    else:
+        found = f"a wrong {type(value).__name__}"
     return errors.StoreRefusedError(
         f"The item pk={item.key.pk!r} sk={item.key.sk!r} is not one that lambdallm has written, or "
-        f"was changed: its {name!r} is {value!r:.60}. Mend or delete it; until then its session "
-        "cannot be read."
+        f"was changed: its {name!r} is {found}. Mend or delete it; until then its session cannot "
+        "be read."
     )
 
 

@@ -1,5 +1,6 @@
 """TLS and proxies: whom the client trusts, and how it gets there."""
 
+import _socket
 import socket
 import ssl
 import threading
@@ -9,9 +10,7 @@ import pytest
 
 from lambda_runtime_api import http1
 from lambdallm_extension.aws.client import AnswerLostError, NotSentError
-from lambdallm_extension.aws.connection import Patience, open_connection
-from lambdallm_extension.aws.endpoints import parse_url
-from lambdallm_extension.aws.tls import tls_context
+from lambdallm_extension.aws.tls import TlsStream, tls_context
 from lambdallm_extension.errors import DeadlineError, SettingError
 from lambdallm_extension.settings import SystemClock
 
@@ -142,21 +141,19 @@ def test_a_peer_that_never_shakes_hands_is_given_up_at_the_deadline(serve, conne
         client.post("/", HEADERS, b"", deadline_ms=soon(0.2))
 
 
-def test_what_is_closed_does_not_go_on_with_another_socket_of_its_number(serve, authority):
-    url = parse_url(f"https://localhost:{serve(answer_all, authority.server).port}", "the test's")
-    patience = Patience(SystemClock(), soon(), 3, 3)
-    closed = open_connection(url, None, {"AWS_CA_BUNDLE": authority.bundle}, patience)
-    closed.close()
+def test_a_closed_stream_does_not_go_on_with_another_socket_of_its_number(serve, authority):
+    class Referred(_socket.socket):
+        __slots__ = ("__weakref__",)
 
-    one, other = socket.socketpair()  # the lowest free numbers: most likely the closed one's
-    with one, other:
-        with pytest.raises(NotSentError):
-            closed.exchange(b"GET / HTTP/1.1\r\n\r\n", patience)
-        for end in (one, other):
-            end.setblocking(False)
-            with pytest.raises(BlockingIOError):
-                end.recv(1)
-    assert not closed.is_alive()
+    peer = serve(answer_all, authority.server)
+    connected = Referred(_socket.AF_INET, _socket.SOCK_STREAM)
+    connected.connect(("127.0.0.1", peer.port))
+    stream = TlsStream(connected, "localhost", tls_context({"AWS_CA_BUNDLE": authority.bundle}))
+    stream.close()
+
+    for use in (lambda: stream.recv(1), lambda: stream.sendall(b"1")):
+        with pytest.raises(OSError, match="closed"):
+            use()
 
 
 @pytest.mark.parametrize("trust", ["the system's", "a bundle's"])

@@ -60,6 +60,19 @@ def test_a_damaged_item_is_named(sessions: Any, sk: str, name: str, value: Any) 
     assert "Mend or delete it" in refused.value.detail
 
 
+@pytest.mark.parametrize("name", ["content", "metadata"])
+def test_what_was_said_is_not_in_the_sentence(sessions: Any, name: str) -> None:
+    sessions.say(("user", "q"), ("assistant", "a"))
+    item = sessions.store._partitions["SESSION#s"]["TURN#000001#0"]
+    item.attributes[name] = '"sesame'
+
+    with pytest.raises(errors.StoreRefusedError) as refused:
+        sessions.begin().window()
+
+    assert "TURN#000001#0" in refused.value.detail
+    assert "sesame" not in refused.value.detail
+
+
 def test_an_item_of_a_newer_version_says_what_to_update(sessions: Any) -> None:
     sessions.say(("user", "q"), ("assistant", "a"))
     sessions.store._partitions["SESSION#s"]["HEAD"].attributes["schema"] = 2
