@@ -56,7 +56,7 @@ class Misbehaving:
             self._serving[-1].start()
 
     def _run(self, accepted: socket.socket) -> None:
-        with contextlib.suppress(ConnectionError, StopIteration):  # the client has gone
+        with contextlib.suppress(OSError, StopIteration):  # the client has gone
             self._serve(accepted)
 
     def close(self) -> None:

@@ -16,7 +16,8 @@ def test_one_of_many_writers_wins(put, get, key, race):
     assert {error.current[0].attributes["writer"] for error in losers} == set(winners)
 
 
-def test_concurrent_additions_lose_nothing(add, get, key, race):
+def test_concurrent_additions_lose_nothing(add, get, key, race, without):
+    without("moto", "of additions at once it loses one now and then")
     race(12, lambda n: [add(Add(key, {"n": n, "writes": 1})) for _ in range(4)])
 
     assert get(key).attributes == {"n": 4 * sum(range(12)), "writes": 48}
