@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from lambda_runtime_api.emulator import api as apis, phases as phase
 from lambda_runtime_api.emulator.confinement import MB_PER_CPU
-from lambda_runtime_api.emulator.platform_events import Bill, Done
+from lambda_runtime_api.emulator.platform_events import TIMED_OUT, Bill, Done
 from lambda_runtime_api.emulator.snapshots import RESTORE_SECONDS
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Lifecycle:
         init_ms = _ms_since(begun)
         if fault is None:
             return init_ms
-        timed_out = fault.error_type == phase.TIMED_OUT
+        timed_out = fault.error_type == TIMED_OUT
         self._pump.note(
             f"INIT_REPORT Init Duration: {init_ms:.2f} ms\tPhase: init"
             f"\tStatus: {'timeout' if timed_out else 'error'}\tError Type: {fault.error_type}"
@@ -181,7 +181,7 @@ class Lifecycle:
         if init_ms is not None:
             report.append(f"Init Duration: {init_ms:.2f} ms")
         if fault is not None:
-            timed_out = fault.error_type == phase.TIMED_OUT
+            timed_out = fault.error_type == TIMED_OUT
             report.append("Status: timeout" if timed_out else "Status: error")
             report.append(f"Error Type: {fault.error_type}")
             self._pump.note(f"RequestId: {call.request_id} Error: {fault.message}")

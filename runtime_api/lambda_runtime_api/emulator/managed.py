@@ -22,14 +22,13 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from lambda_runtime_api.emulator import phases as phase
 from lambda_runtime_api.emulator.api import LOGS_PATH, Api, Response, not_found
 from lambda_runtime_api.emulator.lifecycle import (
     Invocation,
     as_told_to_the_runtime,
     new_trace,
 )
-from lambda_runtime_api.emulator.platform_events import Done
+from lambda_runtime_api.emulator.platform_events import TIMED_OUT, Done
 from lambda_runtime_api.emulator.server import Answer
 from lambda_runtime_api.emulator.states import Life, RefusedError, State
 from lambda_runtime_api.emulator.variables import MANAGED_INSTANCES
@@ -37,6 +36,7 @@ from lambda_runtime_api.emulator.variables import MANAGED_INSTANCES
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from lambda_runtime_api.emulator import phases as phase
     from lambda_runtime_api.emulator.api import Invocation as Event
     from lambda_runtime_api.emulator.lifecycle import Call
     from lambda_runtime_api.emulator.logs import LogPump
@@ -315,7 +315,7 @@ class ManagedInstance:
             self._api.changed.notify_all()
         if timed_out:
             seconds = self._function.timeout_seconds
-            return _refusal(phase.TIMED_OUT, f"Task timed out after {seconds:.2f} seconds")
+            return _refusal(TIMED_OUT, f"Task timed out after {seconds:.2f} seconds")
         return _refusal(life.fault.error_type if life.fault else "Runtime.ExitError")
 
 

@@ -13,6 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from lambda_runtime_api.emulator.platform_events import TIMED_OUT
 from lambda_runtime_api.emulator.processes import Process, memory_peak_mb
 from lambda_runtime_api.emulator.states import Fault
 from lambda_runtime_api.emulator.variables import extension_variables
@@ -41,8 +42,6 @@ INTERNAL_SHUTDOWN_SECONDS = 0.5
 """What the phase lasts with internal extensions only, all of it the runtime's; without any
 extension there is no such phase. Source: the same page.
 """
-
-TIMED_OUT = "Sandbox.Timedout"
 
 
 class Program(NamedTuple):

@@ -16,7 +16,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lambda_runtime_api.emulator.phases import TIMED_OUT
 from lambda_runtime_api.emulator.telemetry import timestamp
 from lambda_runtime_api.emulator.variables import MANAGED_INSTANCES
 
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 
     from lambda_runtime_api.emulator.states import Extension, Fault
     from lambda_runtime_api.emulator.variables import Function
+
+TIMED_OUT = "Sandbox.Timedout"
 
 MIB = 1_048_576
 INSTANCE_ID = "0123456789abcdef0123456789abcdef"
