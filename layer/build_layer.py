@@ -102,15 +102,23 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def build(output: Path, pythons: list[Python]) -> Path:
-    """Write both archives into a folder, say what is in them, and return the zip's path."""
+    """Write both archives into a folder, say what is in them, and return the zip's path.
+
+    Raises:
+        SystemExit: The folder cannot be made, or not written.
+    """
     members = collect()
     members += compile_members(members, pythons)
     members.append(manifest(members, pythons))
     members.sort()
-    output.mkdir(parents=True, exist_ok=True)
     archive, image_files = output / "lambdallm-layer.zip", output / "lambdallm-opt.tar"
-    archive.write_bytes(to_zip(members))
-    image_files.write_bytes(to_tar(members))
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        archive.write_bytes(to_zip(members))
+        image_files.write_bytes(to_tar(members))
+    except OSError as error:
+        message = f"{output} cannot be written ({error.strerror}); name a folder with --output."
+        raise SystemExit(message) from None
     unzipped = sum(len(member.content) for member in members)
     for path in (archive, image_files):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -250,7 +258,8 @@ def find_pythons(paths: list[str] | None = None) -> list[Python]:
     """
     found: dict[str, Python] = {}
     for path in paths or _candidates():
-        python = _describe(path)
+        # Absolute, because it compiles elsewhere; not resolved, because a link may be a venv.
+        python = _describe(str(Path.cwd() / (shutil.which(path) or path)))
         if python is None and paths:
             message = f"{path} is no Python that runs."
             raise SystemExit(message)

@@ -125,12 +125,16 @@ def _listen() -> tuple[_socket.socket | None, str]:
 
 def _run(client: ExtensionClient, listener: _socket.socket | None, problem: str) -> bool:
     directory = _environ(names.ENVIRONMENT_DIRECTORY) or names.DEFAULT_DIRECTORY
-    if problem:
-        _log(problem)
+    unclean, unwritable = _mark(directory)
+    for sentence in filter(None, (problem, unwritable)):
+        _log(sentence)
+    if unwritable and listener is not None:
+        listener.close()  # nobody could learn the token
+        listener = None
     managed = _environ("AWS_LAMBDA_INITIALIZATION_TYPE") == "lambda-managed-instances"
     starter = _Starter(directory, listener)
     first = b""
-    if not _mark(directory):
+    if not unclean:
         starter.start()
         starter.wait(MANAGED_LOAD_MAX_SECONDS if managed else LOAD_MAX_SECONDS)
     elif listener is not None:
@@ -300,8 +304,8 @@ class _Starter:
         self._engine = engine
 
 
-def _mark(directory: str) -> bool:
-    """Leave the marker; say whether one was there.
+def _mark(directory: str) -> tuple[bool, str]:
+    """Leave the marker; return whether one was there, and why none can be left.
 
     Then Lambda has reset the environment (after a timeout or a crash; /tmp is not cleared by that),
     and this start runs inside an invocation, under the function's own timeout and its few percent
@@ -317,14 +321,13 @@ def _mark(directory: str) -> bool:
         with open(path, "w", encoding="ascii") as marker:  # noqa: PTH123
             marker.write(str(os.getpid()))
     except OSError as error:
-        _log(_unwritable(directory, error))
-        return False
-    return unclean
+        return False, _unwritable(directory, error)
+    return unclean, ""
 
 
 def _unwritable(directory: str, error: OSError) -> str:
     if error.strerror is None:  # our own words, which say what to do
-        return f"{directory} is not used: {error}."
+        return f"{error}."
     variable = names.ENVIRONMENT_DIRECTORY
     return f"{directory} cannot be written ({error.strerror}); set {variable} to one that can."
 

@@ -1,20 +1,29 @@
-"""Coroutines of `async def` handlers, on one event loop per process.
+"""Coroutines of `async def` handlers, on one event loop per process, and their model calls.
 
 One loop, because clients that were opened in one invocation belong to it and work on in the
 next. Nobody else pays for asyncio: this module is imported with the first coroutine.
+
+Model calls run on threads of our own. Those that asyncio keeps are four more than there are
+CPUs: six on a function of two, and the seventh call would wait for the answer to the first.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from lambdallm import _pool
+
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from typing import Any
+    from collections.abc import Callable, Coroutine
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 _loops: dict[int, asyncio.AbstractEventLoop] = {}
+_threads: dict[int, ThreadPoolExecutor] = {}
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -26,3 +35,12 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
         asyncio.set_event_loop(loop)
         _loops[process] = loop
     return loop.run_until_complete(coroutine)
+
+
+async def in_thread(call: Callable[[], T]) -> T:
+    """Run what blocks on a thread, while other coroutines run; as many at once as are served."""
+    process = os.getpid()
+    threads = _threads.get(process)
+    if threads is None:  # a forked child has none of its parent's
+        threads = _threads[process] = ThreadPoolExecutor(_pool.CALLS_MAX, "lambdallm-call")
+    return await asyncio.get_running_loop().run_in_executor(threads, call)

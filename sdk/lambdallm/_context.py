@@ -195,13 +195,17 @@ class LambdaLLMContext:
         return self._ask(messages, parameters)
 
     async def ainvoke(self, prompt: Any, **variables: Any) -> str:
-        """Do as `invoke`, while other coroutines run."""
-        text: str = await _in_thread(lambda: self.invoke(prompt, **variables))
+        """Do as `invoke`, while other coroutines run; 64 at once, the others wait."""
+        from lambdallm import _async
+
+        text: str = await _async.in_thread(lambda: self.invoke(prompt, **variables))
         return text
 
     async def achat(self, messages: Any, **parameters: Any) -> ChatResponse:
-        """Do as `chat`, while other coroutines run."""
-        response: ChatResponse = await _in_thread(lambda: self.chat(messages, **parameters))
+        """Do as `chat`, while other coroutines run; 64 at once, the others wait."""
+        from lambdallm import _async
+
+        response: ChatResponse = await _async.in_thread(lambda: self.chat(messages, **parameters))
         return response
 
     def get_raw_client(self, service: str = "bedrock-runtime") -> Any:
@@ -377,9 +381,3 @@ def _try(provider: Any, text: str, config: ModelConfig, attempts: int) -> Any:
             if not error.retryable or attempt == attempts:
                 raise
     raise AssertionError  # there is at least one attempt
-
-
-async def _in_thread(call: Any) -> Any:
-    import asyncio
-
-    return await asyncio.get_running_loop().run_in_executor(None, call)

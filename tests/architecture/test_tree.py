@@ -117,3 +117,20 @@ def test_documents_point_at_files_that_exist() -> None:
         )
         missing = [link for link in links if not (ROOT / link).exists()]
         assert not missing, f"{document.name}: {missing}"
+
+
+def test_every_variable_that_is_read_is_in_the_settings_page() -> None:
+    page = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+    sources = [
+        *python_files(*PACKAGES),
+        *(ROOT / "layer" / name for name in ("extensions/lambdallm", "exec-wrapper", "main.py")),
+    ]
+    read = {
+        name
+        for path in sources
+        for name in re.findall(r"LAMBDALLM_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8"))
+    }
+
+    assert len(read) > 5
+    told_by_the_launcher = {"LAMBDALLM_EXTENSION_IDENTIFIER"}
+    assert sorted(name for name in read - told_by_the_launcher if f"`{name}`" not in page) == []

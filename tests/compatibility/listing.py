@@ -28,7 +28,7 @@ is generated from the earlier package's public names (`tests/data/earlier_names.
 
 | Then | Now | Why |
 | --- | --- | --- |
-| Every failure became a 500 | Only HTTP events get a status; all others raise | Queues, DLQs and alarms see the failure |
+| Every failure became a 500 | Failures of HTTP and WebSocket events get a status; those of all others are raised | Queues, DLQs, alarms and direct callers see the failure |
 | A failed invocation answered 200 or 500 with `{"error": …}` | `application/problem+json`; `error` is still in it | Programs look at `code` |
 | `context.session` was `None` | The session, loaded and saved | |
 | The whole session was rewritten, and a failed read looked like a new one | Turns are added; a failed read is an error | Nothing is lost or erased |
@@ -37,6 +37,7 @@ is generated from the earlier package's public names (`tests/data/earlier_names.
 | `temperature` and `top_p` were always sent | Only when given | Current models refuse them |
 | An event's JSON body was text | It is decoded; `json.loads(event["body"])` still works | |
 | `max_retries` counted attempts | It counts further attempts | |
+| Every value without `statusCode` became the body of a 200 | The same for HTTP, WebSocket and direct events (`{"session_id": …}`, a Step Functions task); events of AWS's services get the value as it is | They read batch responses, policies and the like |
 | `timeout_buffer` was kept whole | In Lambda at most a quarter of the time there is | With Lambda's default of 3 s no call would be made |
 """
 

@@ -132,6 +132,23 @@ def test_a_dry_run_of_a_whole_layer_says_what_it_would_do(
     assert "Would publish" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("output", ["/proc/x", "/dev/null"])
+def test_a_folder_that_cannot_be_written_is_named(builder: Any, output: str) -> None:
+    with pytest.raises(SystemExit, match=rf"^{output} cannot be written .*--output"):
+        builder.main(["build", "--output", output, "--python", sys.executable])
+
+
+def test_a_python_may_be_named_as_seen_from_here(
+    builder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").symlink_to(sys.executable)
+    monkeypatch.chdir(tmp_path)
+
+    assert builder.main(["build", "--output", "dist", "--python", "bin/python"]) == 0
+    assert (tmp_path / "dist/lambdallm-layer.zip").exists()
+
+
 def test_something_that_is_no_python_is_refused_by_name(builder: Any) -> None:
     with pytest.raises(SystemExit, match="/bin/false is no Python"):
         builder.find_pythons(["/bin/false"])

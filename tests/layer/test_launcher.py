@@ -190,11 +190,13 @@ def test_a_folder_that_cannot_be_written_is_told_and_the_function_runs(
     blocked = tmp_path / "a-file"
     blocked.write_text("")
 
-    lines = invoke(
-        LAMBDALLM_DIRECTORY=str(blocked), AWS_REGION="us-east-1", LAMBDALLM_STORE="memory:"
-    )
+    for directory in (str(blocked), "/dev/null", "/proc/none"):
+        (line,) = invoke(
+            LAMBDALLM_DIRECTORY=directory, AWS_REGION="us-east-1", LAMBDALLM_STORE="memory:"
+        )
 
-    assert any("cannot be written" in line or "cannot serve" in line for line in lines)
+        assert directory in line
+        assert "set LAMBDALLM_DIRECTORY to one" in line
 
 
 def test_a_folder_that_others_write_to_is_left_alone_and_the_function_runs(
@@ -204,11 +206,11 @@ def test_a_folder_that_others_write_to_is_left_alone_and_the_function_runs(
     shared.mkdir()
     shared.chmod(0o1777)
 
-    lines = invoke(
+    (line,) = invoke(
         LAMBDALLM_DIRECTORY=str(shared), AWS_REGION="us-east-1", LAMBDALLM_STORE="memory:"
     )
 
-    assert any("set LAMBDALLM_DIRECTORY to a directory of its own" in line for line in lines)
+    assert "set LAMBDALLM_DIRECTORY to a directory of its own" in line
     assert stat.S_IMODE(shared.stat().st_mode) == 0o1777
 
 

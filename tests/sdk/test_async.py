@@ -60,23 +60,24 @@ def test_clients_of_a_module_work_on_in_the_next_invocation() -> None:
     assert len(set(map(id, loops))) == 1
 
 
-def test_calls_run_side_by_side() -> None:
-    both = threading.Barrier(2, timeout=10)
+@pytest.mark.parametrize("calls", [2, 64])
+def test_calls_run_side_by_side(calls: int) -> None:
+    all_of_them = threading.Barrier(calls, timeout=10)
 
     class Slow:
         def invoke(self, prompt: str, config: Any) -> Any:
-            both.wait()
+            all_of_them.wait()
             return lambdallm.ModelResponse(prompt, "m", 1, 1, 1.0, 0.0001)
 
     @handler
     async def ask(event: Any, context: Any) -> list[str]:
-        return list(await asyncio.gather(context.ainvoke("a"), context.ainvoke("b")))
+        return list(await asyncio.gather(*(context.ainvoke(str(n)) for n in range(calls))))
 
     with mock_model():
         from lambdallm import providers
 
         providers.get_provider = lambda config: Slow()  # type: ignore[assignment,return-value]
-        assert samples.body_of(ask({"body": "{}"}, None)) == ["a", "b"]
+        assert samples.body_of(ask({"body": "{}"}, None)) == [str(n) for n in range(calls)]
 
 
 def test_failures_are_those_of_other_handlers() -> None:

@@ -105,6 +105,11 @@ class CredentialSource:
         environ = self._settings.environ
         key_id, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
         if key_id and secret:
+            for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+                value = environ.get(name, "")
+                if not (value.isascii() and value.isprintable()):
+                    message = f"{name} holds a line break, or another character that no key has."
+                    raise SettingError(message)
             return Credentials(key_id, secret, environ.get("AWS_SESSION_TOKEN", ""))
         if key_id or secret:
             missing = "AWS_SECRET_ACCESS_KEY" if key_id else "AWS_ACCESS_KEY_ID"

@@ -30,7 +30,7 @@ def split_model(model: str) -> tuple[str, str]:
         provider, model_id = DEFAULT_PROVIDER, model
     else:
         provider, _, model_id = model.partition("/")
-    if not provider or not model_id.strip():
+    if not provider or not model_id.strip() or model_id[0] == "/":
         message = f"{model!r} names no model; write provider/model, such as {_EXAMPLE}."
         raise SettingError(message)
     return provider, model_id

@@ -25,11 +25,14 @@ def listen_directory(directory: str) -> str:
     except FileExistsError:
         found = os.lstat(directory)
         if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
-            message = f"{directory} belongs to somebody else, or is no directory."
+            message = (
+                f"{directory} belongs to somebody else, or is no directory; set "
+                f"{names.ENVIRONMENT_DIRECTORY} to one of the function's own, which is made"
+            )
             raise PermissionError(message) from None
         if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             message = (
-                f"other users may write to {directory}; set {names.ENVIRONMENT_DIRECTORY} to a "
+                f"Other users may write to {directory}; set {names.ENVIRONMENT_DIRECTORY} to a "
                 f"directory of its own, such as {directory.rstrip('/')}/lambdallm, which is made"
             )
             raise PermissionError(message) from None

@@ -77,6 +77,8 @@ def read_head(item: Item | None, *, now: int, last_exchange: int) -> Head:
         return Head(None, following, following, 0, {})
     check_schema(item)
     exchanges = _integer(item, "exchanges")
+    if exchanges > keys.EXCHANGE_MAX:
+        raise _damaged(item, "exchanges")
     following = max(exchanges, last_exchange) + 1
     if item.expires_at is not None and item.expires_at <= now:
         return Head(exchanges, following, following, 0, {})
@@ -274,7 +276,7 @@ def _damaged(item: Item, name: str) -> errors.StoreRefusedError:
     elif name not in item.attributes:
         found = "missing"
     elif type(value) is int:
-        found = str(value)
+        found = f"{value!s:.40}"
     else:
         found = f"a wrong {type(value).__name__}"
     return errors.StoreRefusedError(

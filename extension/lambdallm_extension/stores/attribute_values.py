@@ -83,7 +83,7 @@ def decode(attribute: AttributeValue) -> Value:
         return {name: decode(part) for name, part in value.items()}
     if kind == "NULL":
         return None
-    message = f"The table holds a value of type {kind}, which lambdallm never writes."
+    message = f"a value of type {kind}"
     raise StoreRefusedError(message)
 
 
@@ -91,21 +91,30 @@ def decode_item(encoded: dict[str, AttributeValue]) -> Item:
     """Read a whole item.
 
     Raises:
-        StoreRefusedError: As `decode`.
+        StoreRefusedError: It holds what this package does not write; the item is named.
     """
     attributes: dict[str, Value] = {}
-    for name, attribute in encoded.items():
-        for kind, value in attribute.items():  # one of each; a text, mostly, which is what it says
-            attributes[name] = value if kind == "S" else decode(attribute)
+    name = ""
+    try:
+        for name, attribute in encoded.items():
+            for kind, value in attribute.items():  # one of each; mostly a text, which is its value
+                attributes[name] = value if kind == "S" else decode(attribute)
+    except StoreRefusedError as error:
+        message = (
+            f"The item pk={encoded['pk']['S']!r} sk={encoded['sk']['S']!r} is not one that "
+            f"lambdallm has written, or was changed: its {name!r} holds {error.detail}. Mend or "
+            "delete it; until then what it belongs to cannot be read."
+        )
+        raise StoreRefusedError(message) from None
     key = Key(str(attributes.pop("pk")), str(attributes.pop("sk")))
     attributes.pop(PUT_ID, None)
     expires_at = attributes.pop("expires_at", None)
-    return Item(key, attributes, expires_at if isinstance(expires_at, int) else None)
+    return Item(key, attributes, expires_at if type(expires_at) is int else None)
 
 
 def _integer(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        message = f"The table holds the number {text}, where lambdallm writes whole ones alone."
+        message = f"the number {text:.40}, which is not whole"
         raise StoreRefusedError(message) from None

@@ -79,7 +79,8 @@ def _check_file(text: str, *, in_lambda: bool) -> Iterator[Finding]:
         said = f"SQLite cannot write {path}: {existing} is not a {kind} that you may write."
         yield Finding("store", "fail", said, "Set LAMBDALLM_STORE=sqlite:///PATH to one you may.")
     else:
-        yield Finding("store", "ok", f"SQLite, {path}.")
+        made = "" if existing == path else ", which is made at the first use"
+        yield Finding("store", "ok", f"SQLite, {path.absolute()}{made}.")
 
 
 def _check_table(target: Target, table: Table) -> Iterator[Finding]:

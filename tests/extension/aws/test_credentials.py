@@ -91,6 +91,18 @@ def test_half_a_pair_is_refused_by_the_missing_half(source, given, missing):
         source({given: "x"}).current()
 
 
+@pytest.mark.parametrize(
+    "name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]
+)
+@pytest.mark.parametrize("value", ["sesame\n", "a\r\nX-Evil: sesame", "sesamé"])
+def test_a_key_that_cannot_be_sent_is_named_and_not_repeated(source, name, value):
+    keys = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", name: value}
+
+    with pytest.raises(SettingError, match=name) as refused:
+        source(keys).current()
+    assert "sesam" not in str(refused.value)
+
+
 def test_without_any_the_error_says_what_to_set(source):
     with pytest.raises(SettingError, match=r"AWS_ACCESS_KEY_ID.*AWS_PROFILE"):
         source({}).current()

@@ -23,7 +23,7 @@ def test_a_model_belongs_to_its_provider_and_bare_ones_to_bedrock(model, provide
     assert split_model(model) == (provider, model_id)
 
 
-@pytest.mark.parametrize("model", ["", "bedrock/", "/x", " ", "bedrock/ "])
+@pytest.mark.parametrize("model", ["", "bedrock/", "/x", " ", "bedrock/ ", "/", "bedrock//"])
 def test_half_a_name_is_no_model(model):
     with pytest.raises(SettingError, match="provider/model"):
         split_model(model)

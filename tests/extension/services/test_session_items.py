@@ -60,6 +60,14 @@ def test_a_damaged_item_is_named(sessions: Any, sk: str, name: str, value: Any) 
     assert "Mend or delete it" in refused.value.detail
 
 
+def test_a_count_that_no_session_reaches_is_damage(sessions: Any) -> None:
+    sessions.say(("user", "q"), ("assistant", "a"))
+    sessions.store._partitions["SESSION#s"]["HEAD"].attributes["exchanges"] = 10**37
+
+    with pytest.raises(errors.StoreRefusedError, match=r"sk='HEAD'.*'exchanges' is 1000"):
+        sessions.begin().window()
+
+
 @pytest.mark.parametrize("name", ["content", "metadata"])
 def test_what_was_said_is_not_in_the_sentence(sessions: Any, name: str) -> None:
     sessions.say(("user", "q"), ("assistant", "a"))

@@ -246,8 +246,8 @@ def test_a_store_in_another_region(diagnose: Diagnose, environ: Environ) -> None
 def test_a_file_that_cannot_be_written(
     diagnose: Diagnose, environ: Environ, tmp_path: Path
 ) -> None:
-    environ["LAMBDALLM_STORE"] = f"sqlite:///{tmp_path / 'here.db'}"
-    assert diagnose().state("store") == "ok"
+    environ["LAMBDALLM_STORE"] = f"sqlite:///{tmp_path / 'new' / 'here.db'}"
+    assert "here.db, which is made at the first use" in diagnose().words("store")
 
     environ["LAMBDALLM_STORE"] = f"sqlite:///{tmp_path}"
     assert (diagnose().code, diagnose().state("store")) == (1, "fail")
