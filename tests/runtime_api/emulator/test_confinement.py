@@ -154,7 +154,7 @@ def test_a_small_function_has_a_small_share_of_a_cpu(make: Make) -> None:
         environment.invoke("go")
         whole_ms = environment.invoke("burn").duration_ms
 
-    assert small_ms > 3 * whole_ms, "50 ms of work at 7 % of a CPU"
+    assert small_ms > 2 * whole_ms, "50 ms of work at 7 % of a CPU, on a machine that may be busy"
 
 
 BURNS_IN_INIT = """
