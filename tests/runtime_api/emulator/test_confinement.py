@@ -152,9 +152,10 @@ def test_a_small_function_has_a_small_share_of_a_cpu(make: Make) -> None:
         small_ms = environment.invoke("burn").duration_ms
     with make(timeout_seconds=20) as environment:
         environment.invoke("go")
-        whole_ms = environment.invoke("burn").duration_ms
+        # The fastest of some: what else runs on this machine slows one of them down, not all.
+        whole_ms = min(environment.invoke("burn").duration_ms for _ in range(5))
 
-    assert small_ms > 2 * whole_ms, "50 ms of work at 7 % of a CPU, on a machine that may be busy"
+    assert small_ms > 3 * whole_ms, "50 ms of work at 7 % of a CPU"
 
 
 BURNS_IN_INIT = """

@@ -6,8 +6,7 @@ from lambdallm_extension.errors import ConditionFailedError, StoreRefusedError
 from lambdallm_extension.ports import ABSENT, ALWAYS, PRESENT, Add, Check, Condition, Item, Key, Put
 
 
-def test_one_of_many_writers_wins(put, get, key, race, without):
-    without("moto", "requests at once get between each other")
+def test_one_of_many_writers_wins(put, get, key, race):
     outcomes = race(12, lambda n: put(key, {"writer": n}, condition=ABSENT))
 
     winners = [number for number, outcome in enumerate(outcomes) if outcome is None]
