@@ -81,7 +81,7 @@ environ = {{
     "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
 }}
 from lambdallm_extension import lifecycle
-from lambdallm_extension.aws.tls import tls_context
+from lambdallm_extension.http_client.tls import tls_context
 from lambdallm_extension.server import http
 engine.build(engine.Settings.from_environ(environ)).open()
 tls_context({{}})

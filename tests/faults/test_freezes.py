@@ -12,7 +12,7 @@ import pytest
 from faults.chats import Chat, stored_turns
 from lambda_runtime_api.emulator.network import Relay
 from lambdallm.testing import ModelServer
-from lambdallm_extension.aws.pool import IDLE_AGE_MAX_MS
+from lambdallm_extension.http_client.pool import IDLE_AGE_MAX_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

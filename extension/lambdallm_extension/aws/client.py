@@ -1,59 +1,31 @@
-"""A client for AWS's HTTP APIs: signs, keeps connections, and says exactly how a call failed.
-
-It sends once. What may be sent again is for the caller to decide, who knows what it means; the
-one exception is a connection that the peer gave up while it was idle, see `AwsClient.post`.
-"""
+"""A client for AWS's HTTP APIs: an `HttpClient` whose requests are signed."""
 
 from __future__ import annotations
 
 import sys
-from threading import Lock, Thread
 
 from lambda_runtime_api import http1
-from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension import VERSION
-from lambdallm_extension.aws.connection import Connection, Patience, open_connection
-from lambdallm_extension.aws.endpoints import Url, require_region, resolve
-from lambdallm_extension.aws.failures import AnswerLostError, NotSentError
-from lambdallm_extension.aws.pool import Pool
-from lambdallm_extension.aws.proxies import pick_proxy
+from lambdallm_extension.aws.endpoints import require_region, resolve
 from lambdallm_extension.aws.signing import sign
-from lambdallm_extension.errors import DeadlineError, SettingError
+from lambdallm_extension.http_client.client import HttpClient
+from lambdallm_extension.http_client.failures import AnswerLostError, NotSentError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambda_runtime_api.http1 import Headers
     from lambdallm_extension.aws.credentials import CredentialSource
+    from lambdallm_extension.http_client.client import Exchange, HttpReply
+    from lambdallm_extension.http_client.urls import Url
     from lambdallm_extension.ports import Clock
     from lambdallm_extension.settings import Settings
 
-__all__ = ["AnswerLostError", "AwsClient", "AwsReply", "NotSentError"]
-
-KEPT_SILENCE_SECONDS = 1.0
-"""After which a kept connection counts as dead, where asking again does no harm.
-
-A NAT gateway forgets connections without a word; what is sent on them vanishes.
-"""
-
-OPEN_AHEAD_MS = 5_000
-"""How long a connection that nobody waits for yet may take to open."""
+__all__ = ["AnswerLostError", "AwsClient", "NotSentError"]
 
 _UNSIGNED_HEADERS: Headers = [
     ("accept-encoding", "identity"),
     ("user-agent", f"lambdallm/{VERSION} python/{sys.version_info[0]}.{sys.version_info[1]}"),
 ]
-
-
-class AwsReply(NamedTuple):
-    """A whole reply, whatever its status. Header names are lower case."""
-
-    status: int
-    headers: Headers
-    body: bytes
-
-    def header(self, name: str) -> str:
-        """Return the first value of a header by its lower-case name, "" when it is missing."""
-        return next((value for candidate, value in self.headers if candidate == name), "")
 
 
 class AwsClient:
@@ -82,9 +54,8 @@ class AwsClient:
         self._settings = settings
         self._credentials = credentials
         self._clock = clock
-        self._pool = Pool(clock)
         self._url: Url | None = None
-        self._opening = Lock()
+        self._http = HttpClient(service, lambda: self.url, settings.environ, clock)
 
     @property
     def url(self) -> Url:
@@ -116,7 +87,7 @@ class AwsClient:
         connect_timeout_seconds: float = 3.0,
         read_timeout_seconds: float = 60.0,
         idempotent: bool = False,
-    ) -> AwsReply:
+    ) -> HttpReply:
         """Send a signed POST once and return the reply, whatever its status.
 
         Args:
@@ -126,8 +97,7 @@ class AwsClient:
             deadline_ms: Wall clock, epoch milliseconds; bounds all steps together.
             connect_timeout_seconds: For each step until the request leaves.
             read_timeout_seconds: For each wait for more bytes of the reply.
-            idempotent: Sending twice does no harm. A kept connection that was closed, or silent
-                for a second, without a byte of an answer is then replaced once by a fresh one.
+            idempotent: Sending twice does no harm; see `HttpClient.send`.
 
         Raises:
             DeadlineError: The deadline has passed; nothing was sent.
@@ -135,39 +105,61 @@ class AwsClient:
             AnswerLostError: It may have been processed.
             SettingError: Region, endpoint, credentials, proxy or trust must be set right.
         """
-        patience = Patience(self._clock, deadline_ms, connect_timeout_seconds, read_timeout_seconds)
-        request = self._encode(path, headers, body)
-        kept = self._pool.take(patience)
-        if kept is None:
-            return self._exchange(self._open(patience), request, patience)
-        brief = min(read_timeout_seconds, KEPT_SILENCE_SECONDS)
-        hope = patience._replace(read_seconds=brief) if idempotent else patience
-        lost: AnswerLostError | None = None
+        patience = self._http.patience(
+            deadline_ms,
+            connect_seconds=connect_timeout_seconds,
+            read_seconds=read_timeout_seconds,
+        )
+        request = self._encode("POST", path, "", headers, body)
         try:
-            return self._exchange(kept, request, hope)
-        except NotSentError:
-            pass  # Nothing was processed: a fresh connection may carry it.
-        except AnswerLostError as error:
-            if not (idempotent and error.silent):
-                raise
-            lost = error
-        self._pool.drop_idle()  # What killed this one has killed those that are older.
+            return self._http.send("POST", request, patience, idempotent=idempotent)
+        except NotSentError as error:
+            raise self._unreached(error) from error
+
+    def open(  # noqa: PLR0913 - a request's parts, and its limits
+        self,
+        method: str,
+        path: str,
+        headers: Headers,
+        body: bytes,
+        *,
+        query: str = "",
+        deadline_ms: int,
+        connect_timeout_seconds: float = 3.0,
+        read_timeout_seconds: float = 60.0,
+    ) -> Exchange:
+        """Send a signed request once and return its reply when the head is there.
+
+        Args:
+            method: Of the request.
+            path: Percent-encoded for the wire.
+            headers: Signed as they are; `host`, `content-length`, date and signature are added.
+            body: The payload.
+            query: Behind the path's `?`, percent-encoded.
+            deadline_ms: Wall clock, epoch milliseconds; bounds all steps together.
+            connect_timeout_seconds: For each step until the request leaves.
+            read_timeout_seconds: For each wait for more bytes of the reply.
+
+        Raises:
+            DeadlineError, NotSentError, AnswerLostError, SettingError: As `post`.
+        """
+        patience = self._http.patience(
+            deadline_ms,
+            connect_seconds=connect_timeout_seconds,
+            read_seconds=read_timeout_seconds,
+        )
+        request = self._encode(method, path, query, headers, body)
         try:
-            self._pool.claim(patience)
-            return self._exchange(self._open(patience), request, patience)
-        except (NotSentError, DeadlineError):
-            if lost is None:
-                raise
-            raise lost from None  # The first sending may have been processed all the same.
+            return self._http.open(method, request, patience)
+        except NotSentError as error:
+            raise self._unreached(error) from error
 
     def reopen(self) -> None:
         """Drop idle connections that a freeze may have killed, and open one if none is left.
 
         Returns at once; credentials are renewed and the connection opened by a thread.
         """
-        if self._pool.drop_idle(suspect_only=True) or not self._opening.acquire(blocking=False):
-            return
-        Thread(target=self._open_ahead, name=f"open {self._service}", daemon=True).start()
+        self._http.reopen(self._credentials.current)
 
     def renew_credentials(self) -> None:
         """Forget credentials that the service refused as expired; the next call fetches them."""
@@ -175,16 +167,16 @@ class AwsClient:
 
     def close(self) -> None:
         """Close the connections, those in use when their call ends."""
-        self._pool.close()
+        self._http.close()
 
-    def _encode(self, path: str, headers: Headers, body: bytes) -> bytes:
+    def _encode(self, method: str, path: str, query: str, headers: Headers, body: bytes) -> bytes:
         url = self.url
         full_path = url.path + path
         signed = [("host", url.authority), *headers]
         added = sign(
-            "POST",
+            method,
             full_path,
-            "",
+            query,
             signed,
             body,
             credentials=self._credentials.current(),
@@ -192,22 +184,11 @@ class AwsClient:
             service=self._signing_name,
             epoch_ms=self._clock.epoch_ms(),
         )
-        return http1.encode_request("POST", full_path, [*signed, *added, *_UNSIGNED_HEADERS], body)
+        target = f"{full_path}?{query}" if query else full_path
+        return http1.encode_request(method, target, [*signed, *added, *_UNSIGNED_HEADERS], body)
 
-    def _open(self, patience: Patience) -> Connection:
-        """Open a connection for a permit that the pool has given; hand it back on failure."""
-        connection = None
-        try:
-            environ = self._settings.environ
-            connection = open_connection(self.url, pick_proxy(self.url, environ), environ, patience)
-        except NotSentError as error:
-            message = f"{error}. {self._ways_there()}"
-            raise NotSentError(message) from error
-        else:
-            return connection
-        finally:
-            if connection is None:
-                self._pool.drop(None)
+    def _unreached(self, error: NotSentError) -> NotSentError:
+        return NotSentError(f"{error}. {self._ways_there()}")
 
     def _ways_there(self) -> str:
         """Say what makes the service reachable from a VPC, where functions lack a way mostly."""
@@ -217,27 +198,3 @@ class AwsClient:
             f"A function in a VPC reaches {self._service} through {kind} endpoint or a NAT "
             f"gateway; {variable} names another address."
         )
-
-    def _exchange(self, connection: Connection, request: bytes, patience: Patience) -> AwsReply:
-        whole = False
-        try:
-            head, body = connection.exchange(request, patience)
-            whole = head.keep_alive and connection.reusable
-            return AwsReply(head.status, head.headers, body)
-        finally:
-            if whole:
-                self._pool.put(connection)
-            else:
-                self._pool.drop(connection)
-
-    def _open_ahead(self) -> None:
-        deadline_ms = self._clock.epoch_ms() + OPEN_AHEAD_MS
-        patience = Patience(self._clock, deadline_ms, OPEN_AHEAD_MS / 1000, 0)
-        try:
-            self._credentials.current()
-            self._pool.claim(patience)
-            self._pool.put(self._open(patience))
-        except (DeadlineError, NotSentError, SettingError):
-            return  # The first call meets the same and tells it to somebody who waits.
-        finally:
-            self._opening.release()

@@ -14,11 +14,11 @@ import _socket
 from threading import Lock
 
 from lambda_runtime_api import http1
-from lambdallm_extension.aws.connection import Patience, open_connection
-from lambdallm_extension.aws.endpoints import Url, parse_url
-from lambdallm_extension.aws.failures import AnswerLostError, NotSentError
 from lambdallm_extension.aws.signing import Credentials
 from lambdallm_extension.errors import DeadlineError, SettingError
+from lambdallm_extension.http_client.connection import Patience, open_connection
+from lambdallm_extension.http_client.failures import AnswerLostError, NotSentError
+from lambdallm_extension.http_client.urls import Url, parse_url
 from lambdallm_wire import plain_json
 
 TYPE_CHECKING = False
@@ -155,7 +155,7 @@ class CredentialSource:
         patience = Patience(self._clock, deadline_ms, seconds, seconds)
         connection = open_connection(url, None, self._settings.environ, patience)
         try:
-            head, body = connection.exchange(request, patience)
+            head, body = connection.exchange("GET", request, patience)
         finally:
             connection.close()
         return head.status, body

@@ -17,7 +17,6 @@ import time
 from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension.aws.client import AwsClient
 from lambdallm_extension.aws.endpoints import arn_partition
-from lambdallm_extension.aws.failures import AnswerLostError, NotSentError
 from lambdallm_extension.errors import (
     ConditionFailedError,
     DeadlineError,
@@ -26,6 +25,7 @@ from lambdallm_extension.errors import (
     StoreUnavailableError,
     WriteUncertainError,
 )
+from lambdallm_extension.http_client.failures import AnswerLostError, NotSentError
 from lambdallm_extension.settings import SystemRandom
 from lambdallm_extension.stores import attribute_values, dynamodb_requests as requests, rules
 from lambdallm_extension.stores.dynamodb_refusals import (

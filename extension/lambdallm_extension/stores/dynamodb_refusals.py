@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from lambdallm_extension.aws.client import AwsReply
+    from lambdallm_extension.http_client.client import HttpReply
 
 
 class Outcome:
@@ -77,7 +77,7 @@ EXCERPT_MAX_BYTES = 300
 """Of a page that is none of DynamoDB's: enough to see whose it is."""
 
 
-def read_answer(reply: AwsReply) -> dict[str, Any] | Refusal:
+def read_answer(reply: HttpReply) -> dict[str, Any] | Refusal:
     """Read an answer of status 200, which is DynamoDB's only if it looks like it.
 
     A captive portal, a proxy's page or a cut body has that status, too, and confirms nothing.
@@ -93,7 +93,7 @@ def read_answer(reply: AwsReply) -> dict[str, Any] | Refusal:
     return answer
 
 
-def read_refusal(reply: AwsReply) -> Refusal:
+def read_refusal(reply: HttpReply) -> Refusal:
     """Understand an error.
 
     Shape: {"__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",

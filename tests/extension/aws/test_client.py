@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from lambdallm_extension.aws import pool
 from lambdallm_extension.aws.client import AnswerLostError, NotSentError
 from lambdallm_extension.errors import DeadlineError
+from lambdallm_extension.http_client import pool
 from lambdallm_extension.settings import SystemClock
 
 HEADERS = [("content-type", "application/x-amz-json-1.0"), ("x-amz-target", "T.Op")]
@@ -287,7 +287,7 @@ def test_reopen_opens_a_connection_that_the_next_call_uses(serve, connect):
     while peer.connections == 0:
         time.sleep(0.001)
     client.reopen()
-    while not client._pool._idle:
+    while not client._http._pool._idle:
         time.sleep(0.001)
     client.post("/", HEADERS, b"", deadline_ms=soon())
 

@@ -7,8 +7,8 @@ from datetime import datetime, timezone
 import pytest
 
 from lambdallm_extension.aws.credentials import RENEW_BEFORE_MS, CredentialSource
-from lambdallm_extension.aws.failures import NotSentError
 from lambdallm_extension.errors import SettingError
+from lambdallm_extension.http_client.failures import NotSentError
 from lambdallm_extension.settings import Settings
 
 LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME": "f", "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001"}

@@ -7,9 +7,10 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 
-from lambdallm_extension.aws.endpoints import arn_partition, parse_url, resolve
-from lambdallm_extension.aws.proxies import pick_proxy
+from lambdallm_extension.aws.endpoints import arn_partition, resolve
 from lambdallm_extension.errors import SettingError
+from lambdallm_extension.http_client.proxies import pick_proxy
+from lambdallm_extension.http_client.urls import parse_url
 from lambdallm_extension.settings import Settings
 
 REGIONS = [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from threading import Lock
 
-from lambdallm_extension.aws.failures import AnswerLostError, NotSentError
 from lambdallm_extension.aws.signing import encode_label
 from lambdallm_extension.errors import InvalidRequestError, ProviderError
+from lambdallm_extension.http_client.failures import AnswerLostError, NotSentError
 from lambdallm_extension.providers.bedrock import failures, reply, request as converse_request
 from lambdallm_wire import plain_json
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from lambdallm_extension.aws.client import AwsReply
+    from lambdallm_extension.http_client.client import HttpReply
     from lambdallm_extension.ports import ChatAnswer
     from lambdallm_wire.chat import ChatRequest
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
             deadline_ms: int,
             connect_timeout_seconds: float = ...,
             read_timeout_seconds: float = ...,
-        ) -> AwsReply:
+        ) -> HttpReply:
             """Send a signed request and return its reply."""
             ...
 
@@ -114,7 +114,7 @@ class BedrockConverse:
         for client in clients:
             client.close()
 
-    def _post(self, model_id: str, region: str, body: bytes, deadline_ms: int) -> AwsReply:
+    def _post(self, model_id: str, region: str, body: bytes, deadline_ms: int) -> HttpReply:
         try:
             return self._client(region).post(
                 f"/model/{encode_label(model_id)}/converse",
@@ -137,7 +137,7 @@ class BedrockConverse:
             )
             raise ProviderError(detail, kind="AnswerLost") from error
 
-    def _refusal(self, model_id: str, region: str, answer: AwsReply) -> ProviderError:
+    def _refusal(self, model_id: str, region: str, answer: HttpReply) -> ProviderError:
         """Make the error of a reply, and forget credentials that it refused as expired."""
         client = self._client(region)
         error = failures.decode(model_id, client.region, answer.status, answer.headers, answer.body)

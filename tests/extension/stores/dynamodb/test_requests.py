@@ -9,9 +9,9 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.awsrequest import AWSResponse
 from hypothesis import given, settings, strategies as st
 
-from lambdallm_extension.aws.client import AwsReply
 from lambdallm_extension.aws.credentials import CredentialSource
 from lambdallm_extension.errors import StoreRefusedError
+from lambdallm_extension.http_client.client import HttpReply
 from lambdallm_extension.ports import Add, Check, Condition, Item, Key, Put
 from lambdallm_extension.settings import Settings, SystemClock, SystemRandom
 from lambdallm_extension.stores import attribute_values
@@ -78,7 +78,7 @@ class Wire:
     def post(self, path, headers, body, **_):
         self.sent.append((path, headers, body))
         key = {"pk": {"S": "x"}, "sk": {"S": "x"}}
-        return AwsReply(200, [], json.dumps({"Attributes": key}).encode())
+        return HttpReply(200, [], json.dumps({"Attributes": key}).encode())
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,12 @@ from collections import deque
 from os import getpid
 from threading import Lock
 
-from lambdallm_extension.aws.failures import NotSentError
 from lambdallm_extension.domain.moments import Moment
+from lambdallm_extension.http_client.failures import NotSentError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lambdallm_extension.aws.connection import Connection, Patience
+    from lambdallm_extension.http_client.connection import Connection, Patience
     from lambdallm_extension.ports import Clock
 
 CONNECTIONS_MAX = 64

@@ -7,17 +7,20 @@ from binascii import b2a_base64
 
 from lambda_runtime_api import http1
 from lambda_runtime_api.declarations import NamedTuple
-from lambdallm_extension.aws.failures import AnswerLostError, NotSentError
 from lambdallm_extension.errors import DeadlineError, SettingError
+from lambdallm_extension.http_client.failures import AnswerLostError, NotSentError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from typing import TypeVar
 
-    from lambdallm_extension.aws.endpoints import Url
-    from lambdallm_extension.aws.tls import TlsStream
     from lambdallm_extension.domain.moments import Moment
+    from lambdallm_extension.http_client.tls import TlsStream
+    from lambdallm_extension.http_client.urls import Url
     from lambdallm_extension.ports import Clock
+
+    T = TypeVar("T")
 
 
 _OK = 200
@@ -87,16 +90,23 @@ class Connection:
         self._name = name
         self.idle_since: Moment | None = None
 
-    def exchange(self, request: bytes, patience: Patience) -> tuple[http1.Response, bytes]:
-        """Send one request and read its reply.
+    def exchange(
+        self, method: str, request: bytes, patience: Patience
+    ) -> tuple[http1.Response, bytes]:
+        """Send one request and read its whole reply; see `send` and `read_head`."""
+        self.send(method, request, patience)
+        return self.read_head(patience), self.read_body(patience)
+
+    def send(self, method: str, request: bytes, patience: Patience) -> None:
+        """Send one request, whose answer `read_head` and `read_piece` read.
 
         Raises:
             DeadlineError: No time is left; nothing was sent.
             NotSentError: The request did not leave whole.
-            AnswerLostError: It did, and no whole reply came.
         """
         timeout = patience.to_connect()
         self._received = False
+        self._reader.expect(method)
         try:
             self._socket.settimeout(timeout)
             self._socket.sendall(request)
@@ -104,30 +114,60 @@ class Connection:
             # The peer cannot have the whole request: its last byte was never handed over.
             message = f"{self._name} broke off while the request was being sent: {error}"
             raise NotSentError(message) from error
-        return self._read_reply(patience)
 
-    def _read_reply(self, patience: Patience) -> tuple[http1.Response, bytes]:
-        def receive(size: int) -> bytes:
-            seconds = patience.to_read()
-            if seconds <= 0:
-                raise TimeoutError
-            self._socket.settimeout(seconds)
-            data = self._socket.recv(size)
-            self._received = self._received or bool(data)
-            return data
+    def read_head(self, patience: Patience) -> http1.Response:
+        """Read the head of the answer.
 
-        self._reader.expect("POST")
+        Raises:
+            AnswerLostError: None came, or none that is HTTP.
+        """
+        head = self._read(self._reader.read_head, patience)
+        if not isinstance(head, http1.Response):  # pragma: no cover - the reader reads responses
+            raise TypeError(head)
+        return head
+
+    def read_piece(self, patience: Patience) -> bytes:
+        """Read what comes next of the body, nothing at its end; `reusable` tells what then is.
+
+        Raises:
+            AnswerLostError: Not all of it came.
+        """
+        piece = self._read(self._reader.read_chunk, patience)
+        if not piece:
+            self._reader.next_message()
+        return piece
+
+    def read_body(self, patience: Patience) -> bytes:
+        """Read the whole body, where nothing of it was read yet.
+
+        Raises:
+            AnswerLostError: Not all of it came, or more than is taken.
+        """
+        body = self._read(self._reader.read_body, patience)
+        self._reader.next_message()
+        return body
+
+    def _read(self, read: Callable[[], T | None], patience: Patience) -> T:
+        """Feed the reader until it has what is asked for."""
         try:
-            head, body = http1.receive(self._reader, receive)
+            while (found := read()) is None:
+                self._receive(patience)
         except TimeoutError as error:
             message = f"{self._name} did not answer in time; the request was sent."
             raise AnswerLostError(message, silent=not self._received) from error
         except (OSError, http1.ProtocolError) as error:
             message = f"{self._name} broke off before its answer was whole: {error}"
             raise AnswerLostError(message, silent=not self._received) from error
-        if not isinstance(head, http1.Response):  # pragma: no cover - the reader reads responses
-            raise TypeError(head)
-        return head, body
+        return found
+
+    def _receive(self, patience: Patience) -> None:
+        seconds = patience.to_read()
+        if seconds <= 0:
+            raise TimeoutError
+        self._socket.settimeout(seconds)
+        received = self._socket.recv(http1.RECEIVE_BYTES)
+        self._received = self._received or bool(received)
+        self._reader.feed(received)
 
     @property
     def reusable(self) -> bool:
@@ -214,7 +254,7 @@ def _secure(
 ) -> Connection:
     import _ssl  # OpenSSL, which plain endpoints do without.
 
-    from lambdallm_extension.aws.tls import TlsStream, tls_context
+    from lambdallm_extension.http_client.tls import TlsStream, tls_context
 
     context = tls_context(environ)
     opened.settimeout(patience.to_connect())

@@ -10,8 +10,8 @@ import pytest
 
 from lambda_runtime_api import http1
 from lambdallm_extension.aws.client import AnswerLostError, NotSentError
-from lambdallm_extension.aws.tls import TlsStream, tls_context
 from lambdallm_extension.errors import DeadlineError, SettingError
+from lambdallm_extension.http_client.tls import TlsStream, tls_context
 from lambdallm_extension.settings import SystemClock
 
 HEADERS = [("content-type", "application/x-amz-json-1.0"), ("x-amz-target", "T.Op")]
@@ -45,7 +45,7 @@ def test_over_tls_an_opened_but_unused_connection_is_alive(serve, connect, autho
     client = connect(f"https://localhost:{peer.port}", environ={"AWS_CA_BUNDLE": authority.bundle})
 
     client.reopen()
-    while not client._pool._idle:
+    while not client._http._pool._idle:
         time.sleep(0.001)
     assert client.post("/", HEADERS, b"", deadline_ms=soon()).status == 200
 
@@ -62,7 +62,7 @@ def test_over_tls_a_connection_that_was_closed_while_idle_is_noticed(serve, conn
     peer = serve(behave, authority.server)
     client = connect(f"https://localhost:{peer.port}", environ={"AWS_CA_BUNDLE": authority.bundle})
     client.post("/", HEADERS, b"", deadline_ms=soon())
-    while client._pool.drop_idle(suspect_only=True):
+    while client._http._pool.drop_idle(suspect_only=True):
         time.sleep(0.001)
 
     assert client.post("/", HEADERS, b"", deadline_ms=soon()).status == 200

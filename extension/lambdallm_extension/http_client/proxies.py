@@ -5,8 +5,8 @@ Plain `http` endpoints are local ones and are never sent through a proxy.
 
 from __future__ import annotations
 
-from lambdallm_extension.aws.endpoints import Url, parse_url
 from lambdallm_extension.errors import SettingError
+from lambdallm_extension.http_client.urls import Url, parse_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
