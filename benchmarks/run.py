@@ -24,6 +24,7 @@ sys.path.insert(0, str(HERE))
 
 import chart  # noqa: E402
 import cold_rows  # noqa: E402
+import stream_rows  # noqa: E402
 import warm_rows  # noqa: E402
 from bench import prepared  # noqa: E402
 
@@ -38,6 +39,10 @@ GROUPS: list[tuple[tuple[str, ...], Callable[[Bench], list[Result]]]] = [
     (("warm_cpu", "warm_cpu_idle", "warm_p50"), warm_rows.read_rows),
     (("save", "before_response", "after_response"), warm_rows.save_rows),
     (("turn",), warm_rows.turn_rows),
+    (
+        ("stream_cpu", "stream_client", "stream_p50_1", "stream_p50_16", "stream_p50_64"),
+        stream_rows.stream_rows,
+    ),
     (("rss", "private", "idle"), warm_rows.memory_rows),
     (("layer",), cold_rows.layer_rows),
 ]

@@ -49,8 +49,9 @@ def document() -> Schema:
 
 
 def _operation(route: routes.Route, problem: Schema, schemas: Schema) -> Schema:
+    kind = "application/x-ndjson" if route is routes.STREAM else "application/json"
     replies: Schema = {
-        "200": _content("application/json", _reference(_message(route.reply), schemas), "Done."),
+        "200": _content(kind, _reference(_message(route.reply), schemas), "Done."),
         "default": _content(errors.CONTENT_TYPE, problem, "Why not."),
     }
     operation: Schema = {"summary": route.summary, "responses": replies}

@@ -73,7 +73,7 @@ def main() -> int:
     except BaseException as error:  # noqa: BLE001 - an exit here would fail the function
         _log(f"The sidecar gives up ({type(error).__name__}: {error}); the function runs without.")
         if listener is not None:
-            listener.close()
+            _pass_on(listener, _environ(names.ENVIRONMENT_DIRECTORY) or names.DEFAULT_DIRECTORY)
         client.close()
         idle.run(address, client.identifier)
     return 0
@@ -131,6 +131,8 @@ def _run(client: ExtensionClient, listener: _socket.socket | None, problem: str)
     if unwritable and listener is not None:
         listener.close()  # nobody could learn the token
         listener = None
+    if problem and not unwritable:
+        _leave_for_clients(directory, 0, "")
     managed = _environ("AWS_LAMBDA_INITIALIZATION_TYPE") == "lambda-managed-instances"
     starter = _Starter(directory, listener)
     first = b""
@@ -183,11 +185,13 @@ class _Starter:
         self._failure = ""
         self._secret = ""
         self._asked = False
+        self.client_key = ""
 
     def start(self) -> None:
         """Load and serve, beside the caller."""
         import threading
 
+        self._leave_client_key()
         self._started = threading.Event()
         threading.Thread(target=self._start, name="lambdallm-start", daemon=True).start()
 
@@ -203,6 +207,7 @@ class _Starter:
         """
         self._leave_token(listener)
         with open(self._starting_file, "w", encoding="ascii"):  # noqa: PTH123
+            self._leave_client_key()  # not before: who finds it alone would connect, to be sure
             _thread.start_new_thread(self._await, (listener,))
 
     def is_asked(self) -> bool:
@@ -226,6 +231,15 @@ class _Starter:
         self._start()
         os.unlink(self._starting_file)  # noqa: PTH108 - pathlib is not loaded
 
+    def _leave_client_key(self) -> None:
+        """Let clients that are made in Init find their key before anything is loaded."""
+        from lambdallm_extension.server import token
+
+        if self._listener is None:
+            return
+        self.client_key = token.make_client_key()
+        _leave_for_clients(self.directory, self._listener.getsockname()[1], self.client_key)
+
     def _leave_token(self, listener: _socket.socket) -> None:
         from lambdallm_extension.server import token
 
@@ -238,7 +252,7 @@ class _Starter:
         except Exception as error:  # noqa: BLE001 - the loop over /next goes on without us
             _log(f"The sidecar cannot serve ({type(error).__name__}: {error}).")
             if self._listener is not None:
-                self._listener.close()  # the SDK sees at once that nobody serves
+                _pass_on(self._listener, self.directory)
         finally:
             if self._started is not None:
                 self._started.set()
@@ -299,9 +313,27 @@ class _Starter:
             descriptor = self._listener.detach()
             listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, descriptor)
             server = Server(listener, self._secret, engine, engine.telemetry.log)
+            engine.admit_clients(self.client_key, server.tokens)
             engine.serve(renew)
             server.start()
         self._engine = engine
+
+
+def _pass_on(listener: _socket.socket, directory: str) -> None:
+    """Let the requests of clients that know no other way be passed on; the SDK knows one.
+
+    A socket that serves already has left this object, and goes on.
+    """
+    if listener.fileno() < 0:
+        return
+    try:
+        _remove(directory, names.TOKEN_FILE)  # the SDK sees at once that nobody serves it
+        from lambdallm_extension.raw_listener import read_client_key, start
+
+        start(listener, read_client_key(directory)[1])
+    except Exception as error:  # noqa: BLE001 - the last resort of all is nobody listening
+        _log(f"Requests of clients cannot be passed on ({type(error).__name__}: {error}).")
+        listener.close()
 
 
 def _mark(directory: str) -> tuple[bool, str]:
@@ -325,6 +357,19 @@ def _mark(directory: str) -> tuple[bool, str]:
     return unclean, ""
 
 
+def _leave_for_clients(directory: str, port: int, client_key: str) -> None:
+    """Leave what clients need, or word that there is nobody for them; a full disk is logged."""
+    from lambdallm_extension.server import token
+
+    try:
+        if port:
+            token.write_client_key(directory, port, client_key)
+        else:
+            token.write_nobody(directory)
+    except OSError as error:
+        _log(_unwritable(directory, error))
+
+
 def _unwritable(directory: str, error: OSError) -> str:
     if error.strerror is None:  # our own words, which say what to do
         return f"{error}."
@@ -333,7 +378,11 @@ def _unwritable(directory: str, error: OSError) -> str:
 
 
 def _unmark(directory: str) -> None:
-    for name in (names.RUNNING_FILE, names.STARTING_FILE):
+    _remove(directory, names.RUNNING_FILE, names.STARTING_FILE)
+
+
+def _remove(directory: str, *files: str) -> None:
+    for name in files:
         try:
             posix.unlink(f"{directory}/{name}")
         except OSError:

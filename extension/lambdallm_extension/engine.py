@@ -13,24 +13,27 @@ from threading import Event, Lock
 
 from lambdallm_extension import errors, startup
 from lambdallm_extension.domain.moments import Moment
+from lambdallm_extension.http_client.failures import NotSentError
+from lambdallm_extension.parts import Parts
 from lambdallm_extension.server.handlers import Handlers
-from lambdallm_extension.services.chat import Chat
+from lambdallm_extension.server.replies import Whole, plain
+from lambdallm_extension.server.under_way import UnderWay
 from lambdallm_extension.services.invocations import Invocations
-from lambdallm_extension.services.metering import Recorder
-from lambdallm_extension.services.store_health import StoreHealth
 from lambdallm_extension.services.tasks import Workers
 from lambdallm_extension.settings import Settings, SystemClock, SystemRandom
 from lambdallm_extension.telemetry.emf import EmfTelemetry
-from lambdallm_wire import routes
+from lambdallm_wire import codec, errors as wire_errors, names, routes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Literal
+    from collections.abc import Callable, Sequence
 
+    from lambda_runtime_api.http1 import Request
     from lambdallm_extension.aws.credentials import CredentialSource
-    from lambdallm_extension.ports import Clock, Provider, Random, Store
-    from lambdallm_wire.chat import Usage
+    from lambdallm_extension.ports import Clock, Random, Store
+    from lambdallm_extension.server.dropin.authentication import Authenticator
+    from lambdallm_extension.server.dropin.endpoints import Endpoints
+    from lambdallm_extension.server.replies import Body, Reply
 
 SEED_BYTES = 48
 """More than the 256 bits that OpenSSL's generator is built for."""
@@ -81,6 +84,9 @@ class Engine:
         self._renewed = Event()
         self._served = Moment.of(clock)
         self._renew_host: Callable[[], None] = _nothing
+        self._client_key = ""
+        self._tokens: Callable[[], Sequence[bytes]] = tuple
+        self._authenticator: Authenticator | None = None
         self._workers = Workers()
         self._begin()
         for problem in settings.problems:
@@ -89,28 +95,33 @@ class Engine:
     def _begin(self) -> None:
         """Start from nothing: all that belongs to one environment alone, and all it opens."""
         self._environment_id = ""
-        self._health = StoreHealth(self.clock)
-        self._credentials: CredentialSource | None = None
-        self._store: Store | None = None
-        self._recorder: Recorder | None = None
-        self._chat: Chat | None = None
-        self._providers: dict[str, Provider] = {}
+        self._parts = parts = Parts(
+            self.settings,
+            self._workers,
+            self.clock,
+            self._random,
+            self._sleep,
+            self.environment_id,
+        )
         self.invocations = Invocations(
-            self.store,
-            self.recorder,
+            parts.store,
+            parts.recorder,
             self._workers,
             self.clock,
             self.telemetry,
             environment_id=self.environment_id,
         )
         self.invocations.never_frozen = self.settings.managed_instances
+        self._under_way = UnderWay()
         self._handlers = Handlers(
             self.invocations,
-            self.chat,
+            parts,
             self.telemetry,
+            self._under_way,
             environment_id=self.environment_id,
             renew=self.renew,
         )
+        self._endpoints: Endpoints | None = None
 
     # The localhost API
 
@@ -119,6 +130,24 @@ class Engine:
         if self._cloned and path == routes.BEGIN.path and self._looks_restored():
             self._renewed.wait(RENEWAL_GRACE_SECONDS)
         return self._handlers.handle(method, path, body, connection=connection)
+
+    def stream(self, path: str, body: bytes, *, connection: int) -> tuple[int, Body]:
+        """Answer one request in pieces, for a caller in this process: status and body."""
+        del connection
+        if path != routes.STREAM.path:
+            message = f"{path} is not answered in pieces."
+            raise ValueError(message)
+        reply = self._handlers.stream(body)
+        return reply.status, reply.pieces or Whole(reply.body)
+
+    def serve_request(self, request: Request, body: bytes, *, connection: int) -> Reply:
+        """Answer one request of a connection, ours or a drop-in client's. Never raises."""
+        path = request.target
+        if not path.startswith(names.SDK_PREFIX):
+            return self._serve_client(request, body)
+        if path == routes.STREAM.path and request.method == routes.STREAM.method:
+            return self._handlers.stream(body)
+        return plain(*self.handle(request.method, path, body, connection=connection))
 
     def disconnected(self, connection: int) -> None:
         """Close what a connection began: its process is gone."""
@@ -140,13 +169,22 @@ class Engine:
         price_book.find("", self.clock.epoch_ms())
         self._open_parts()
         if self.settings.telemetry:
-            self.telemetry.log(startup.started(self.settings, store=self._store is not None))
+            self.telemetry.log(startup.started(self.settings, store=self._parts.has_store))
 
     def _open_parts(self) -> None:
         if self.settings.store_url:  # none is no problem before a session is declared
-            self._open(self.store)
-        self._open(lambda: self.find(self.settings.model))
-        self.recorder()
+            self._open(self._parts.store)
+        self._open(lambda: self._parts.find(self.settings.model))
+        self._parts.recorder()
+
+    def admit_clients(self, client_key: str, tokens: Callable[[], Sequence[bytes]]) -> None:
+        """Serve drop-in clients too.
+
+        Args:
+            client_key: What clients without a key of their own bring.
+            tokens: Those that are good on our own routes now.
+        """
+        self._client_key, self._tokens = client_key, tokens
 
     def serve(self, renew_host: Callable[[], None] = _nothing) -> None:
         """Begin to serve: open connections, unless a snapshot would clone them.
@@ -159,6 +197,15 @@ class Engine:
         self._served = Moment.of(self.clock)
         if not self._cloned:
             self.reopen()
+        elif self._client_key:
+            self._workers.start(self._remember_credentials)
+
+    def _remember_credentials(self) -> None:
+        """Know those of Init, which clients that are made in Init sign with after a restore."""
+        try:
+            self._admission().remember()
+        except (errors.SettingError, NotSentError):
+            return  # nobody has any, so no client does
 
     def renew(self) -> bool:
         """Make anew whatever two clones of one snapshot must not share, once after its restore.
@@ -174,14 +221,11 @@ class Engine:
             if not self._cloned:
                 return False
             with self._lock:
-                recorder = self._recorder
-                closing = self._adapters("close")
+                before = self._parts
                 self._begin()
-            dropped = 0 if recorder is None else recorder.abandon().records
+            dropped = before.abandon()
             if dropped:
                 self.telemetry.drop(dropped, epoch_ms=self.clock.epoch_ms())
-            for close in closing:
-                close()
             _renew_chance()
             self._renew_host()
             self._cloned = False
@@ -201,13 +245,15 @@ class Engine:
 
     def reopen(self) -> None:
         """Open connections, or replace those that may have died in a freeze, beside the caller."""
-        with self._lock:
-            adapters = self._adapters("reopen")
         try:
-            for reopen in adapters:
+            for reopen in self._parts.opened("reopen"):
                 self._workers.start(reopen)
         except errors.OverloadedError:
             return  # whoever waits there meets the same connections
+
+    def invoked(self, request_id: str, deadline_ms: int) -> None:
+        """Know which invocation runs now, and until when."""
+        self.invocations.invoked(request_id, deadline_ms)
 
     def hold(self, request_id: str) -> None:
         """Know which invocation the environment is being held for, "" for none."""
@@ -224,21 +270,26 @@ class Engine:
     def wait_persisted(self, seconds: float) -> bool:
         """Wait until sessions and call records are written; False when some are not."""
         until = self.clock.monotonic() + seconds
-        persisted = self.invocations.wait_persisted(seconds)
-        persisted = self.recorder().wait(max(0.0, until - self.clock.monotonic())) and persisted
+        settled = self._parts.streams.wait_for_none(seconds)
+        left = max(0.0, until - self.clock.monotonic())
+        persisted = self.invocations.wait_persisted(left)
+        left = max(0.0, until - self.clock.monotonic())
+        persisted = self._parts.recorder().wait(left) and persisted
         if not persisted:
-            self._health.failed()
-        return persisted
+            self._parts.store_health.failed()
+        return persisted and settled
 
     def hold_ms(self) -> int:
         """Return how long persisting may hold the environment, as the store has answered lately."""
-        return self._health.hold_ms()
+        return self._parts.store_health.hold_ms()
 
     def finish(self, seconds: float) -> None:
         """Try once more to write what is left; say what was not; let go of everything."""
-        self._health.succeeded()  # a last try: nobody is kept waiting by it any more
+        self._parts.store_health.succeeded()  # a last try: nobody is kept waiting any more
+        self._parts.streams.settle_all()
+        self._under_way.report()
         self.wait_persisted(seconds)
-        dropped = self.recorder().abandon()
+        dropped = self._parts.recorder().abandon()
         if dropped.records:
             self.telemetry.drop(dropped.records, epoch_ms=self.clock.epoch_ms())
         if dropped.records or self.invocations.unsaved:
@@ -250,18 +301,38 @@ class Engine:
 
     def close(self) -> None:
         """Let go of the store and of every connection."""
-        with self._lock:
-            adapters = self._adapters("close")
-            self._providers, self._store = {}, None
-        for close in adapters:
-            close()
+        self._parts.close()
 
-    def _adapters(self, method: Literal["reopen", "close"]) -> list[Callable[[], None]]:
-        """Return a method of each adapter that is open; the caller has the lock."""
-        stores = [] if self._store is None else [self._store]
-        return [getattr(adapter, method) for adapter in (*self._providers.values(), *stores)]
+    def _serve_client(self, request: Request, body: bytes) -> Reply:
+        """Answer a drop-in client; what that needs is loaded when the first one comes."""
+        if not self._client_key:
+            detail = "Drop-in clients are not served here: no key was made for them."
+            return plain(404, codec.encode(wire_errors.problem("not_found", detail)))
+        endpoints = self._endpoints
+        if endpoints is None:
+            from lambdallm_extension.server.dropin.endpoints import Endpoints
 
-    # The parts, each opened at its first use
+            endpoints = self._endpoints = Endpoints(
+                self._admission(),
+                self._parts,
+                self.invocations,
+                self.telemetry,
+                self._under_way,
+            )
+        return endpoints.serve(request, body)
+
+    def _admission(self) -> Authenticator:
+        from lambdallm_extension.server.dropin.authentication import Authenticator
+
+        if self._authenticator is None:
+            self._authenticator = Authenticator(
+                self._client_key,
+                self._tokens,
+                self.settings.environ,
+                self.credentials,
+                self.clock,
+            )
+        return self._authenticator
 
     def store(self) -> Store:
         """Return the store that LAMBDALLM_STORE names.
@@ -269,74 +340,11 @@ class Engine:
         Raises:
             SettingError: It names none, or one that cannot be.
         """
-        from lambdallm_extension.stores import open_store
-
-        credentials = self.credentials()
-        with self._lock:
-            if self._store is None:
-                self._store = open_store(self.settings, self.clock, credentials)
-            return self._store
-
-    def recorder(self) -> Recorder:
-        """Return the writer of call records; without a store it keeps none."""
-        try:
-            store = self.store()
-        except errors.SettingError:
-            store = None
-        with self._lock:
-            if self._recorder is None:
-                self._recorder = Recorder(store, self._workers, self.clock, self._health)
-            return self._recorder
-
-    def chat(self) -> Chat:
-        """Return the use case that asks models."""
-        recorder = self.recorder()
-        with self._lock:
-            if self._chat is None:
-                self._chat = Chat(
-                    self,
-                    self,
-                    recorder,
-                    self.clock,
-                    self._random,
-                    self._sleep,
-                    default_model=self.settings.model,
-                    environment_id=self.environment_id,
-                )
-            return self._chat
+        return self._parts.store()
 
     def credentials(self) -> CredentialSource:
         """Return where AWS credentials come from; nothing is fetched yet."""
-        from lambdallm_extension.aws.credentials import CredentialSource
-
-        with self._lock:
-            if self._credentials is None:
-                self._credentials = CredentialSource(self.settings, self.clock)
-            return self._credentials
-
-    def find(self, model: str) -> tuple[Provider, str]:
-        """Return who answers for a model's name, and the provider's own id of it.
-
-        Raises:
-            SettingError: No provider of that name.
-        """
-        from lambdallm_extension.providers import open_provider, split_model
-
-        name, model_id = split_model(model)
-        credentials = self.credentials()
-        with self._lock:
-            if name not in self._providers:
-                self._providers[name] = open_provider(name, self.settings, credentials, self.clock)
-            return self._providers[name], model_id
-
-    def cost_pico_usd(
-        self, model_id: str, usage: Usage, *, epoch_ms: int, region: str
-    ) -> int | None:
-        """Return the exact cost of a call, or None when the book has no price for it."""
-        from lambdallm_extension import price_book
-
-        price = price_book.find(model_id, epoch_ms, region or self.settings.region)
-        return None if price is None else price_book.cost_pico_usd(price, usage)
+        return self._parts.credentials()
 
 
 def build(settings: Settings | None = None, *, host: str = "embedded") -> Engine:

@@ -51,6 +51,10 @@ class Events(Protocol):
 class Host(Protocol):
     """What the loop asks of the engine."""
 
+    def invoked(self, request_id: str, deadline_ms: int) -> None:
+        """Know which invocation runs now, and until when."""
+        ...
+
     def hold(self, request_id: str) -> None:
         """Know which invocation is being held for, "" for none."""
         ...
@@ -143,6 +147,7 @@ class Lifecycle:
         now_ms = self._clock.epoch_ms()
         if not host.renew() and self._gap_seconds() > FREEZE_SECONDS:
             host.reopen()
+        host.invoked(invoke.request_id, invoke.deadline_ms)
         release_ms = invoke.deadline_ms - flush.reserve_ms(invoke.deadline_ms - now_ms)
         previous, self._previous = self._previous, invoke.request_id
         if not (host.wait_begun(previous, 0) or host.wait_begun(invoke.request_id, 0)):

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lambdallm_wire.chat import ChatRequest, Usage
+    from lambdallm_wire.chat import Usage
 
     Value = None | bool | int | str | Sequence["Value"] | Mapping[str, "Value"]
     """What an item can hold. No floats: stores round them differently."""
@@ -244,58 +244,4 @@ class Prices(Protocol):
 
         `region` is where it was asked, "" for the environment's own.
         """
-        ...
-
-
-class Models(Protocol):
-    """Who answers for a model's name."""
-
-    def find(self, model: str) -> tuple[Provider, str]:
-        """Return the provider and its own id of the model.
-
-        Raises:
-            SettingError: No provider of that name; says which there are.
-        """
-        ...
-
-
-class ChatAnswer(NamedTuple):
-    """A provider's answer, in the terms of `lambdallm_wire.chat`.
-
-    `model` is the id that answered, where the provider names it; else the one asked.
-    """
-
-    text: str
-    content: list[dict[str, object]]
-    finish_reason: str
-    usage: Usage
-    model: str
-    provider_request_id: str
-
-
-class Provider(Protocol):
-    """One model API. Every provider passes tests/extension/providers."""
-
-    name: str
-
-    def chat(self, model_id: str, request: ChatRequest, *, deadline_ms: int) -> ChatAnswer:
-        """Ask a model once: no retries here.
-
-        Args:
-            model_id: The provider's own id, without `name/` before it.
-            request: The canonical request; its `model` is ignored.
-            deadline_ms: No use for an answer after this (epoch milliseconds).
-
-        Raises:
-            ProviderError: With `retryable` and `sent` set right.
-            DeadlineError: Nothing was sent, there is no time left.
-        """
-        ...
-
-    def reopen(self) -> None:
-        """Drop connections that may have died in a freeze, and open a fresh one if that helps."""
-        ...
-
-    def close(self) -> None:
-        """Let go of files and sockets."""
         ...

@@ -10,18 +10,28 @@ import os
 import time
 
 from lambda_runtime_api.declarations import NamedTuple
+from lambdallm_extension.configuration import EMPTY
 from lambdallm_wire import names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lambdallm_extension.configuration import Configuration
 
 PORT_MAX = 65_535
 MEMORY_MAX_MB = 1_048_576
 """Far above what Lambda gives, on instances too: more is no number of megabytes."""
 
+TASK_ROOT = "/var/task"
+"""The function's folder. Lambda sets `LAMBDA_TASK_ROOT` for the function, not for extensions.
+
+Source: Lambda developer guide, "Extensions API", environment variables, 2026-10.
+"""
+
 DEFAULT_NAMESPACE = "LambdaLLM"
+_ENDPOINT = "AWS_ENDPOINT_URL"
+
 NAMESPACE_MAX = 255
 """Source: CloudWatch API reference, `PutMetricData`, 2026-10."""
 
@@ -59,15 +69,17 @@ class Settings(NamedTuple):
         snap_start: Whether the environment is a clone of a snapshot that is taken after Init.
         store_url: `LAMBDALLM_STORE`: `dynamodb://TABLE`, `sqlite:///PATH`, `memory:`, or "" when
             nobody said: SQLite outside Lambda, a `SettingError` for declared sessions inside.
-        region: `AWS_REGION`, else `AWS_DEFAULT_REGION`, else "".
-        model: `LAMBDALLM_MODEL`, else the default.
+        region: `AWS_REGION`, else `AWS_DEFAULT_REGION`, else the configuration's, else "".
+        model: `LAMBDALLM_MODEL`, else the configuration's, else the default.
         telemetry: Whether metrics are written to stdout: `LAMBDALLM_TELEMETRY` is `on` or `off`,
             by default on inside Lambda only.
         endpoints: Service to base URL, from `AWS_ENDPOINT_URL_<SERVICE>` and `AWS_ENDPOINT_URL`
             (under the key ""). `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true` empties it.
         environ: The environment as it was, for what the AWS client itself reads there:
             credentials, proxies, trust, FIPS and dual-stack endpoints.
-        problems: Sentences about settings that were wrong, to log once.
+        configuration: What `lambdallm.yaml` says; empty where there is none.
+        problems: Sentences about settings that were wrong, and about the configuration's, to log
+            once.
     """
 
     runtime_api: str
@@ -86,13 +98,15 @@ class Settings(NamedTuple):
     metrics_namespace: str
     telemetry: bool
     environ: Mapping[str, str]
+    configuration: Configuration
     problems: tuple[str, ...]
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read the settings from `environ`, the process's own environment if None."""
         environ = dict(os.environ) if environ is None else environ
-        problems: list[str] = []
+        configuration = _configuration(environ)
+        problems = [*configuration.problems]
         return cls(
             runtime_api=environ.get("AWS_LAMBDA_RUNTIME_API", ""),
             in_lambda=bool(
@@ -106,17 +120,47 @@ class Settings(NamedTuple):
             memory_mb=_integer(
                 environ, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 128, MEMORY_MAX_MB, problems
             ),
-            region=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "",
+            region=environ.get("AWS_REGION")
+            or environ.get("AWS_DEFAULT_REGION")
+            or configuration.default_region,
             store_url=environ.get(names.ENVIRONMENT_STORE, ""),
-            model=environ.get(names.ENVIRONMENT_MODEL) or names.DEFAULT_MODEL,
+            model=environ.get(names.ENVIRONMENT_MODEL)
+            or configuration.default_model
+            or names.DEFAULT_MODEL,
             port=_integer(environ, names.ENVIRONMENT_PORT, names.DEFAULT_PORT, PORT_MAX, problems),
             directory=environ.get(names.ENVIRONMENT_DIRECTORY) or names.DEFAULT_DIRECTORY,
             endpoints=_endpoints(environ),
             metrics_namespace=_namespace(environ, problems),
             telemetry=_telemetry(environ, problems),
             environ=environ,
+            configuration=configuration,
             problems=tuple(problems),
         )
+
+
+def _configuration(environ: Mapping[str, str]) -> Configuration:
+    """Read the configuration; where there is none, which is usual, that costs a look or two."""
+    path = environ.get("LAMBDALLM_CONFIG", "")
+    root = environ.get("LAMBDA_TASK_ROOT", "")
+    folders = [root]
+    if not root and environ.get("AWS_LAMBDA_RUNTIME_API"):
+        folders = [TASK_ROOT, ""]
+    candidates = [
+        f"{folder}/{name}" if folder else name
+        for folder in folders
+        for name in ((path,) if path else ("lambdallm.yaml", "lambdallm.json"))
+    ]
+    if path.startswith("/"):
+        candidates = [path]
+    for candidate in candidates:
+        if os.path.exists(candidate):  # noqa: PTH110 - pathlib is not loaded before /next
+            path = candidate
+            break
+    if not path:
+        return EMPTY
+    from lambdallm_extension import configuration_file
+
+    return configuration_file.read(path, environ.get("LAMBDALLM_ENV", ""))
 
 
 def _telemetry(environ: Mapping[str, str], problems: list[str]) -> bool:
@@ -149,15 +193,28 @@ def _namespace(environ: Mapping[str, str], problems: list[str]) -> str:
 
 
 def _endpoints(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the base URL of each service that has one.
+
+    An address of this API is none: `exec-wrapper` puts it there for the function's own clients,
+    and keeps what stood there before under `names.UPSTREAM_BEGINNING`, which wins.
+    """
     if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
         return {}
     endpoints = {}
     for name, value in environ.items():
-        if name == "AWS_ENDPOINT_URL" and value:
-            endpoints[""] = value
-        elif name.startswith("AWS_ENDPOINT_URL_") and value:
-            endpoints[name[len("AWS_ENDPOINT_URL_") :].lower().replace("_", "-")] = value
+        if name == _ENDPOINT or name.startswith(f"{_ENDPOINT}_"):
+            service = name[len(_ENDPOINT) + 1 :].lower().replace("_", "-")
+            before = environ.get(f"{names.UPSTREAM_BEGINNING}{name}")
+            url = value if before is None and not _is_ours(value, environ) else before
+            if url:
+                endpoints[service] = url
     return endpoints
+
+
+def _is_ours(url: str, environ: Mapping[str, str]) -> bool:
+    port = environ.get(names.ENVIRONMENT_PORT) or names.DEFAULT_PORT
+    address = url.strip().partition("://")[2].partition("/")[0]
+    return address in (f"{names.HOST}:{port}", f"localhost:{port}")
 
 
 def _integer(

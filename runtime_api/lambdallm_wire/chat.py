@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
+from lambdallm_wire.problems import Problem  # noqa: TC001 - read by get_type_hints
 from lambdallm_wire.tokens import input_tokens  # noqa: F401 - older layers look for it here
 
 Role = Literal["user", "assistant"]
@@ -38,19 +39,48 @@ class Usage(TypedDict):
     output_tokens: int
 
 
+class Tool(TypedDict, total=False):
+    """A tool that the model may call. `input_schema` is a JSON schema of an object.
+
+    Shape:
+        {"name": "weather", "description": "…", "input_schema": {"type": "object", …}}
+        {"cachePoint": {"type": "default"}}    what stands before it is cached
+    """
+
+    name: str
+    description: str
+    input_schema: dict[str, Any]
+    cachePoint: dict[str, Any]
+
+
+class Reasoning(TypedDict, total=False):
+    """How much a model may think before it answers: one of the two; a model takes what it knows."""
+
+    effort: str
+    max_tokens: int
+
+
 class ChatRequest(TypedDict, total=False):
     """What to ask. `work_id`, `call_id`, `model` and `messages` are always there.
 
     Args:
         work_id: The unit of work that pays for it.
         call_id: Made by the caller before the first attempt; the key of the call's record.
-        model: `provider/model`, for example `bedrock/us.amazon.nova-micro-v1:0`.
+        model: `provider/model`, for example `bedrock/us.amazon.nova-micro-v1:0`, or an alias.
         messages: The conversation, oldest first.
-        system: System prompt, or absent.
+        system: System prompt: text, or blocks (`{"text": …}`, `{"cachePoint": …}`), or absent.
         max_tokens, temperature, top_p, stop_sequences: Sent only when present.
+        tools: What the model may call.
+        tool_choice: `auto`, `any` (it must call one), `none`, or a tool's name.
+        output_schema: A JSON schema that the answer's text is to follow.
+        reasoning: How much it may think.
+        service_tier: In the provider's own words, such as `flex`.
+        additional_fields: Put into the provider's request as they are, for what has no name here.
         region: Where to ask, when not in the environment's own region.
         max_retries: Further attempts after the first one failed retryably.
         fallback_model: Asked once after `model` has failed for good.
+        fallback_models: The same, one after the other; they take the place of the alias's own.
+        own_providers: Providers that the caller itself answers for; see `Perform`.
         deadline_epoch_ms: The caller has no use for an answer after this instant.
     """
 
@@ -58,14 +88,22 @@ class ChatRequest(TypedDict, total=False):
     call_id: str
     model: str
     messages: list[ChatMessage]
-    system: str
+    system: str | list[dict[str, Any]]
     max_tokens: int
     temperature: float
     top_p: float
     stop_sequences: list[str]
+    tools: list[Tool]
+    tool_choice: str
+    output_schema: dict[str, Any]
+    reasoning: Reasoning
+    service_tier: str
+    additional_fields: dict[str, Any]
     region: str
     max_retries: int
     fallback_model: str
+    fallback_models: list[str]
+    own_providers: list[str]
     deadline_epoch_ms: int
 
 
@@ -85,5 +123,88 @@ class ChatResponse(TypedDict):
     cost_pico_usd: int | None
     latency_ms: int
     attempts: int
+    total_cost_pico_usd: int
+    total_unpriced_calls: int
+
+
+class ChatDelta(TypedDict, total=False):
+    """What comes next of a streamed answer: one of these, a line of its own in the reply's body.
+
+    The last line holds `response`, or the `problem` that ended the stream; what came before it
+    has been generated all the same.
+
+    Shape:
+        {"text": "Hel"}
+        {"reasoning": "The user greets"}
+        {"tool_use": {"index": 1, "id": "tooluse_1", "name": "weather"}}
+        {"tool_input": {"index": 1, "json": "{ …"}}
+        {"response": {…}}       a `ChatResponse`
+        {"problem": {…}}
+    """
+
+    text: str
+    reasoning: str
+    tool_use: dict[str, Any]
+    tool_input: dict[str, Any]
+    response: ChatResponse
+    problem: Problem
+
+
+class Perform(TypedDict, total=False):
+    """Instead of an answer: the caller asks its own provider, and says what came of it.
+
+    It posts a `Performed` with the same ids, and gets the `ChatResponse`, or the next `Perform`.
+    `class_name` (`package.module:Class`) is there where the configuration names one.
+    """
+
+    call_id: str
+    provider: str
+    class_name: str
+    model_id: str
+    deadline_epoch_ms: int
+
+
+class Performed(TypedDict, total=False):
+    """What the caller's own provider has answered, or the problem that it failed with.
+
+    Without a cost it is unknown; without usage it is zero.
+    """
+
+    work_id: str
+    call_id: str
+    text: str
+    content: list[dict[str, Any]]
+    finish_reason: str
+    usage: Usage
+    cost_pico_usd: int
+    model: str
+    provider_request_id: str
+    problem: Problem
+
+
+class EmbedRequest(TypedDict, total=False):
+    """Texts to embed. `work_id`, `call_id`, `model` and `texts` are always there."""
+
+    work_id: str
+    call_id: str
+    model: str
+    texts: list[str]
+    dimensions: int
+    region: str
+    max_retries: int
+    additional_fields: dict[str, Any]
+    deadline_epoch_ms: int
+
+
+class EmbedResponse(TypedDict):
+    """Vectors in the order of the texts; `cached_texts` of them cost nothing."""
+
+    call_id: str
+    model: str
+    vectors: list[list[float]]
+    usage: Usage
+    cost_pico_usd: int | None
+    cached_texts: int
+    latency_ms: int
     total_cost_pico_usd: int
     total_unpriced_calls: int

@@ -29,6 +29,8 @@ class BeginRequest(TypedDict, total=False):
             process without a word.
         window_follows: The session is asked for at once, on another connection: it is read for
             that request, and not before.
+        trace_id: The invocation's `X-Amzn-Trace-Id`: calls of other clients that carry the same
+            trace are this unit's.
     """
 
     wire_version: int
@@ -41,6 +43,7 @@ class BeginRequest(TypedDict, total=False):
     continues: str
     forked: bool
     window_follows: bool
+    trace_id: str
 
 
 class BeginReply(TypedDict):

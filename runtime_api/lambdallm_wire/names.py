@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-WIRE_VERSION = 2
+WIRE_VERSION = 3
 """Version of the localhost API, exchanged in `begin`; neighbours understand each other.
 
 Raised when a message gets a field that its receiver acts upon. Such a field is optional: without
@@ -30,18 +30,47 @@ STARTING_FILE = "starting"
 TOKEN_FILE = "token"  # noqa: S105 - a file's name
 """Inside the directory, readable by its user alone: port, a space, and the token in hex."""
 
+CLIENTS_FILE = "clients"
+"""Beside the token, in the same form and for the same eyes: port, a space, and the client key.
+
+Left before anything is loaded, because clients are made while the function's modules load. Empty
+from the launcher's start until the sidecar listens.
+"""
+
+NOBODY = "none"
+"""Stands in that file when the sidecar is not going to listen, so that nobody waits for it."""
+
+CLIENT_KEY_BEGINNING = "lambdallm-"
+"""Of the client key, which stands where other APIs' keys stand."""
+
+DIRECTED_FILE = "directed"
+"""Beside the token: clients of this environment have been pointed at the drop-in endpoints."""
+
 TOKEN_HEADER = "lambdallm-token"  # noqa: S105 - a header's name
 WIRE_HEADER = "lambdallm-wire"
+
+SDK_PREFIX = "/v1/"
+"""Of every route of ours; other paths belong to drop-in clients."""
 
 ENVIRONMENT_PORT = "LAMBDALLM_PORT"
 ENVIRONMENT_DIRECTORY = "LAMBDALLM_DIRECTORY"
 ENVIRONMENT_STORE = "LAMBDALLM_STORE"
 ENVIRONMENT_MODEL = "LAMBDALLM_MODEL"
+ENVIRONMENT_EMBEDDING_MODEL = "LAMBDALLM_EMBEDDING_MODEL"
 ENVIRONMENT_IDENTIFIER = "LAMBDALLM_EXTENSION_IDENTIFIER"
 """Set by the launcher for the sidecar alone: it has registered, and this came of it."""
 
 ENVIRONMENT_SIDECAR = "LAMBDALLM_SIDECAR"
 """`off` makes the SDK use the embedded engine without looking for a sidecar."""
 
+ENVIRONMENT_DROP_IN = "LAMBDALLM_DROP_IN"
+"""Which clients the exec wrapper points at the sidecar: `off`, or services with commas between."""
+
+UPSTREAM_BEGINNING = "LAMBDALLM_UPSTREAM_"
+"""With a variable's name behind it: what that held before it was pointed at the sidecar."""
+
 DEFAULT_MODEL = "bedrock/global.anthropic.claude-haiku-5-5"
 """Asked when neither the handler, the call, nor LAMBDALLM_MODEL names one."""
+
+DEFAULT_EMBEDDING_MODEL = "bedrock/amazon.titan-embed-text-v2:0"
+"""Turns texts into vectors when neither the call nor LAMBDALLM_EMBEDDING_MODEL names one."""

@@ -51,9 +51,22 @@ SAVE: Final = Route(
     "POST", "/v1/session/save", "sessions.SaveRequest", "sessions.SaveReply", "Wait for the store."
 )
 CHAT: Final = Route("POST", "/v1/chat", "chat.ChatRequest", "chat.ChatResponse", "Ask a model.")
+STREAM: Final = Route(
+    "POST", "/v1/stream", "chat.ChatRequest", "chat.ChatDelta", "Ask a model, line by line."
+)
+PERFORMED: Final = Route(
+    "POST",
+    "/v1/performed",
+    "chat.Performed",
+    "chat.ChatResponse",
+    "Say what the caller's own provider has answered.",
+)
+EMBED: Final = Route(
+    "POST", "/v1/embed", "chat.EmbedRequest", "chat.EmbedResponse", "Turn texts into vectors."
+)
 HEALTH: Final = Route("GET", "/v1/health", None, "invocations.Health", "Say that it is alive.")
 RESTORED: Final = Route(
     "POST", "/v1/restored", None, "invocations.BeginReply", "Renew what a snapshot has cloned."
 )
 
-ROUTES: Final = (BEGIN, END, WINDOW, APPEND, SAVE, CHAT, HEALTH, RESTORED)
+ROUTES: Final = (BEGIN, END, WINDOW, APPEND, SAVE, CHAT, STREAM, PERFORMED, EMBED, HEALTH, RESTORED)

@@ -15,3 +15,12 @@ def input_tokens(usage: Usage) -> int:
         + usage["cache_write_5m_tokens"]
         + usage["cache_write_1h_tokens"]
     )
+
+
+NO_USAGE: Usage = {
+    "uncached_input_tokens": 0,
+    "cache_read_tokens": 0,
+    "cache_write_5m_tokens": 0,
+    "cache_write_1h_tokens": 0,
+    "output_tokens": 0,
+}

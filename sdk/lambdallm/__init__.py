@@ -15,7 +15,9 @@ Importing this package loads nothing but itself; every name is loaded when it is
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from lambdallm._async_streaming import AsyncChatStream
     from lambdallm._context import LambdaLLMContext
+    from lambdallm._embeddings import Embeddings
     from lambdallm._errors import (
         BudgetExceededError,
         ConfigurationError,
@@ -33,18 +35,22 @@ if TYPE_CHECKING:
         UnauthorizedError,
     )
     from lambdallm._handler import handler
-    from lambdallm._messages import ChatResponse, Message
+    from lambdallm._messages import ChatResponse, Message, ToolCall
     from lambdallm._middleware import Middleware
     from lambdallm._models import Model, ModelConfig, ModelResponse
     from lambdallm._session import MemoryStrategy, Session
+    from lambdallm._streaming import ChatStream
 
 __version__ = "0.1.0"
 
 _MODULES = {
+    "AsyncChatStream": "_async_streaming",
     "BudgetExceededError": "_errors",
     "ChatResponse": "_messages",
+    "ChatStream": "_streaming",
     "ConfigurationError": "_errors",
     "DeadlineExceededError": "_errors",
+    "Embeddings": "_embeddings",
     "InvalidRequestError": "_errors",
     "LambdaLLMContext": "_context",
     "LambdaLLMError": "_errors",
@@ -62,6 +68,7 @@ _MODULES = {
     "SidecarError": "_errors",
     "StateError": "_errors",
     "TimeoutError": "_errors",
+    "ToolCall": "_messages",
     "ToolError": "_errors",
     "UnauthorizedError": "_errors",
     "handler": "_handler",
@@ -69,10 +76,13 @@ _MODULES = {
 """Public name to the module that holds it."""
 
 __all__ = [
+    "AsyncChatStream",
     "BudgetExceededError",
     "ChatResponse",
+    "ChatStream",
     "ConfigurationError",
     "DeadlineExceededError",
+    "Embeddings",
     "InvalidRequestError",
     "LambdaLLMContext",
     "LambdaLLMError",
@@ -90,6 +100,7 @@ __all__ = [
     "SidecarError",
     "StateError",
     "TimeoutError",
+    "ToolCall",
     "ToolError",
     "UnauthorizedError",
     "__version__",

@@ -4,19 +4,25 @@
     unless its process may run and only lacks the CPU
 *   window, save and end wait for the store: after 20 ms somebody looks whether it lives
 *   chat: looked at before, and then waited for
+*   stream: the same; then read piece by piece
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from _socket import (  # the C module alone: `socket` costs 4 ms more to import
     AF_INET,
     IPPROTO_TCP,
     MSG_PEEK,
+    SHUT_RDWR,
+    SO_RCVTIMEO,
     SOCK_STREAM,
+    SOL_SOCKET,
     TCP_NODELAY,
     socket,
 )
+from contextlib import suppress
 
 from lambda_runtime_api import http1
 from lambdallm import _errors, _settings
@@ -55,6 +61,15 @@ QUIET_SECONDS = 0.02
 
 QUIET_MAX_SECONDS = 1.0
 
+PIECE_SECONDS = 1.0
+"""A piece of a stream is waited for in slices: a timeout of its own would be a system call each."""
+
+PIECE_BYTES = 16_384
+"""Read at once of a stream: many pieces, if the reader is slower than the model."""
+
+FIRST_REFUSAL = 300
+"""HTTP's successes end there."""
+
 _STAT_MAX_BYTES = 512
 _MAY_RUN = (b"R", b"S", b"D")
 """Running, sleeping, waiting for a disk: not stopped, traced or dead (proc_pid_stat(5))."""
@@ -66,6 +81,19 @@ class SilentError(TimeoutError):
 
 class Unsent(Exception):  # noqa: N818 - it says what is true of the request, not what went wrong
     """The sidecar cannot have got the whole request; the cause is why."""
+
+
+class SidecarLostError(_errors.SidecarError):
+    """The sidecar has ended or stands still.
+
+    `sent` says whether it may have got the request; `silent` that it stands still, and may go on.
+    """
+
+    def __init__(self, message: str, *, sent: bool, silent: bool) -> None:
+        happened = "may have happened" if sent else "was not made"
+        super().__init__(f"{message} The call {happened}.", retryable=True)
+        self.sent = sent
+        self.silent = silent
 
 
 class Connection:
@@ -92,6 +120,7 @@ class Connection:
         self._reader = http1.Reader(requests=False)
         self.pid = pid
         self.reusable = True
+        self._until = 0.0
 
     def exchange_at_once(self, method: str, data: bytes, slices: int = SLICES) -> Reply:
         """Send a request that a living sidecar answers at once, and return the reply.
@@ -170,6 +199,74 @@ class Connection:
 
         return self._read(method, receive)
 
+    def open_reply(self, method: str, timeout_seconds: float) -> int:
+        """Wait for the head of the reply to what was sent, and return its status.
+
+        Args:
+            method: Of the request.
+            timeout_seconds: From now on, for the whole reply, which `read_piece` returns.
+
+        Raises:
+            TimeoutError: No head came in time.
+            OSError, ProtocolError: The connection ended, or something else answers.
+        """
+        self._until = _settings.monotonic() + timeout_seconds
+        self._block(PIECE_SECONDS)
+        self._reader.expect(method)
+        while (head := self._reader.read_head()) is None:
+            self._reader.feed(self._receive_piece())
+        self.reusable = head.keep_alive
+        return head.status  # type: ignore[union-attr]  # a client's reader reads responses
+
+    def read_piece(self) -> bytes:
+        """Wait for more of the reply's body and return all that has come; b"" once, at its end.
+
+        Raises:
+            TimeoutError: The reply's time is over.
+            OSError, ProtocolError: It was cut.
+        """
+        reader = self._reader
+        data = b""
+        while True:
+            try:
+                piece = reader.read_chunk()
+            except http1.ProtocolError:
+                if data:
+                    return data  # it is met again at the next call
+                raise
+            if piece:
+                data = data + piece if data else piece
+            elif data:
+                return data
+            elif piece is None:
+                reader.feed(self._receive_piece())
+            else:
+                reader.next_message()
+                return b""
+
+    def interrupt(self) -> None:
+        """End the wait of another thread that reads here."""
+        with suppress(OSError):  # it has ended by itself
+            self._socket.shutdown(SHUT_RDWR)
+
+    def _receive_piece(self) -> bytes:
+        while (left := self._until - _settings.monotonic()) > 0:
+            if left < PIECE_SECONDS:
+                self._block(left)
+            try:
+                return self._socket.recv(PIECE_BYTES)
+            except BlockingIOError:
+                pass  # nothing came in this slice
+        raise TimeoutError
+
+    def _block(self, seconds: float) -> None:
+        """Let the kernel end each read: a timeout of Python's own is two calls of the system."""
+        whole = int(seconds)
+        parts = (whole, max(1, int((seconds - whole) * 1_000_000)))
+        self._socket.settimeout(None)
+        timeval = b"".join(part.to_bytes(8, sys.byteorder) for part in parts)
+        self._socket.setsockopt(SOL_SOCKET, SO_RCVTIMEO, timeval)
+
     def say(self, data: bytes) -> None:
         """Leave a last message, which nobody waits for an answer to, and close."""
         try:
@@ -223,10 +320,38 @@ def decode_reply(status: int, body: bytes) -> dict[str, Any]:
     Raises:
         LambdaLLMError: The problem that it carries otherwise, rebuilt.
     """
-    message = codec.decode(body)
-    if status >= 300:  # noqa: PLR2004 - HTTP's successes end there
-        raise _errors.from_problem(message)
-    return message
+    if status >= FIRST_REFUSAL:
+        raise refusal_of(body)
+    return codec.decode(body)
+
+
+def refusal_of(body: bytes) -> _errors.LambdaLLMError:
+    """Rebuild the error that a reply carries whose status is no success."""
+    return _errors.from_problem(codec.decode(body))
+
+
+def describe_loss(
+    error: Exception, timeout_seconds: float, *, silent: bool = False
+) -> _errors.SidecarError:
+    """Make the error that a caller gets of what a connection has met.
+
+    Args:
+        error: That.
+        timeout_seconds: How long was waited.
+        silent: Whether it was seen before to stand still, where nothing was tried any more.
+
+    Returns:
+        A `SidecarLostError`, unless the sidecar lives and was late.
+    """
+    sent = not isinstance(error, Unsent)
+    cause = error if sent else error.__cause__
+    if cause is not None:
+        silent = isinstance(cause, SilentError) or (isinstance(cause, TimeoutError) and not sent)
+    if isinstance(cause, TimeoutError) and not silent:
+        message = f"The sidecar did not answer within {timeout_seconds:.1f} s."
+        return _errors.SidecarError(f"{message} The call may have happened.", retryable=True)
+    message = "The sidecar stands still." if silent else "The sidecar has ended."
+    return SidecarLostError(message, sent=sent, silent=silent)
 
 
 def _weight(started: float, seconds: float) -> float:

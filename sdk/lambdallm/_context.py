@@ -7,38 +7,27 @@ from __future__ import annotations
 
 import sys
 
-from lambdallm import _errors, _messages, _raw_clients, _settings
+from lambdallm import _errors, _messages, _raw_clients, _requests, _settings
 from lambdallm._messages import PICO_USD, ChatResponse
-from lambdallm._models import ModelConfig, resolve
+from lambdallm._models import DefaultModel, ModelConfig, resolve
 from lambdallm._work import Work
+from lambdallm_wire import routes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
+    from lambdallm._async_streaming import AsyncChatStream
+    from lambdallm._embeddings import Embeddings
     from lambdallm._session import Session
-    from lambdallm_wire.chat import Usage
+    from lambdallm._streaming import Call, ChatStream, WholeAnswer
 
 USEFUL_MS = 250
 """With less than this left a model is not asked: no answer comes in that time."""
 
 WITHOUT_LIMIT_MS = 900_000
 """Time left where the Lambda context does not say: as long as the longest invocation."""
-
-_CHAT_PARAMETERS = frozenset(
-    (
-        "model",
-        "system",
-        "max_tokens",
-        "temperature",
-        "top_p",
-        "stop_sequences",
-        "region",
-        "max_retries",
-        "fallback_model",
-    )
-)
 
 
 class Metrics:
@@ -91,7 +80,7 @@ class LambdaLLMContext:
         call, None for what was not given, and the request's body as it came.
         """
         settings = _settings.Settings.from_environ()
-        self.model = model or ModelConfig(settings.model)
+        self.model = model or DefaultModel(settings.model)
         self.timeout_strategy = timeout_strategy
         self.timeout_buffer = timeout_buffer
         self.max_retries = max_retries
@@ -172,7 +161,7 @@ class LambdaLLMContext:
                 for it.
         """
         if variables:
-            _refuse_parameters(prompt, variables)
+            _requests.refuse_parameters(prompt, variables)
             if isinstance(prompt, str) and not isinstance(prompt, _messages.History):
                 prompt = _messages.substitute(prompt, variables)
         return self._ask(prompt, {}).text
@@ -182,17 +171,62 @@ class LambdaLLMContext:
 
         Args:
             messages: A list of `{"role": …, "content": …}`, or what `invoke` takes.
-            **parameters: For this call: `model`, `system`, `max_tokens`, `temperature`,
-                `top_p`, `stop_sequences`, `region`, `max_retries`, `fallback_model`.
+            **parameters: For this call: `model`, `system`, `max_tokens`, `temperature`, `top_p`,
+                `stop_sequences`, `tools`, `tool_choice`, `output_schema`, `reasoning`,
+                `service_tier`, `additional_fields`, `region`, `max_retries`, `fallback_model`,
+                `fallback_models`; see `lambdallm_wire.chat.ChatRequest`.
 
         Raises:
             DeadlineExceededError, ModelInvocationError: As `invoke`.
         """
-        unknown = parameters.keys() - _CHAT_PARAMETERS
-        if unknown:
-            message = f"chat() has no parameter {min(unknown)!r}."
-            raise TypeError(message)
+        _requests.check_names("chat", parameters)
         return self._ask(messages, parameters)
+
+    def stream(self, messages: Any, **parameters: Any) -> ChatStream:
+        """Ask the model, and return its answer piece by piece as soon as it begins.
+
+            for piece in context.stream("Tell me a story."):
+                ...
+
+        Args:
+            messages: What `chat` takes.
+            **parameters: Those of `chat`.
+
+        Raises:
+            DeadlineExceededError, ModelInvocationError: As `invoke`; while it is read, too, with
+                what has come before in `partial_text`.
+        """
+        from lambdallm._streaming import ChatStream
+
+        return ChatStream(self._open_stream(messages, parameters))
+
+    def embed(
+        self,
+        texts: Any,
+        model: Any = None,
+        dimensions: int | None = None,
+        **parameters: Any,
+    ) -> Embeddings:
+        """Turn texts into vectors.
+
+        Args:
+            texts: A list of them; a single text is a list of one.
+            model: `provider/model`; by default what LAMBDALLM_EMBEDDING_MODEL says.
+            dimensions: Of a vector, where the model lets one choose.
+            **parameters: `region`, `max_retries`, `additional_fields`.
+
+        Raises:
+            DeadlineExceededError, ModelInvocationError: As `invoke`.
+        """
+        from lambdallm import _embeddings
+
+        default = self._settings.embedding_model
+        request = _requests.make_embed_request(texts, model or default, dimensions, parameters)
+        request.setdefault("max_retries", self.max_retries)
+        request["deadline_epoch_ms"] = deadline = self._deadline()
+        embeddings = _embeddings.Embeddings(self.work.ask(routes.EMBED, request, deadline))
+        self._take_totals(embeddings.totals)
+        return embeddings
 
     async def ainvoke(self, prompt: Any, **variables: Any) -> str:
         """Do as `invoke`, while other coroutines run; 64 at once, the others wait."""
@@ -208,34 +242,85 @@ class LambdaLLMContext:
         response: ChatResponse = await _async.in_thread(lambda: self.chat(messages, **parameters))
         return response
 
+    async def aembed(self, texts: Any, **parameters: Any) -> Embeddings:
+        """Do as `embed`, while other coroutines run; 64 at once, the others wait."""
+        from lambdallm import _async
+
+        vectors: Embeddings = await _async.in_thread(lambda: self.embed(texts, **parameters))
+        return vectors
+
+    def astream(self, messages: Any, **parameters: Any) -> AsyncChatStream:
+        """Do as `stream`, for `async for`; the model is asked when the first piece is wanted."""
+        from lambdallm._async_streaming import AsyncChatStream
+
+        return AsyncChatStream(lambda: self._open_stream(messages, parameters))
+
     def get_raw_client(self, service: str = "bedrock-runtime") -> Any:
-        """Return a boto3 client, made once per process. Its calls are not metered.
+        """Return a boto3 client, made once per process.
+
+        That of `bedrock-runtime` asks through the sidecar, which meters it, where one serves
+        this process; all others ask AWS.
 
         Raises:
             ConfigurationError: boto3 is not installed, or no region is set.
         """
-        return _raw_clients.client(service, self.model.region or self._settings.region)
+        region = self.model.region or self._settings.region
+        endpoint = self.work.drop_in_url("bedrock") if service == "bedrock-runtime" else None
+        return _raw_clients.client(service, region, endpoint)
 
-    def _ask(self, prompt: Any, parameters: Mapping[str, Any]) -> ChatResponse:
-        messages = _messages.to_messages(prompt)
-        deadline = _settings.epoch_ms() + self.remaining_time_ms - self._reserve_ms
-        if deadline - _settings.epoch_ms() < USEFUL_MS:
+    def _deadline(self) -> int:
+        """Return until when an answer is of use (epoch milliseconds).
+
+        Raises:
+            DeadlineExceededError: Too little time is left.
+        """
+        now, left = _settings.epoch_ms(), self.remaining_time_ms
+        deadline = now + left - self._reserve_ms
+        if deadline - now < USEFUL_MS:
             message = (
-                f"{self.remaining_time_ms} ms are left, and timeout_buffer keeps "
-                f"{self._reserve_ms} ms of them free. The model was not asked."
+                f"{left} ms are left, and timeout_buffer keeps {self._reserve_ms} ms of them "
+                "free. The model was not asked."
             )
             raise _errors.DeadlineExceededError(message)
+        return deadline
+
+    def _ask(self, prompt: Any, parameters: Mapping[str, Any]) -> ChatResponse:
+        request, deadline, replaced = self._prepare(prompt, parameters)
+        if replaced is None:
+            return self._book(self.work.ask(routes.CHAT, request, deadline))
+        return self._book_replaced(replaced())
+
+    def _open_stream(self, prompt: Any, parameters: Mapping[str, Any]) -> Call | WholeAnswer:
+        from lambdallm import _streaming
+
+        _requests.check_names("stream", parameters)
+        request, deadline, replaced = self._prepare(prompt, parameters)
+        if replaced is None:
+            return _streaming.Call(self.work, request, deadline, self._book)
+        return _streaming.WholeAnswer(self._book_replaced(replaced()))
+
+    def _prepare(
+        self, prompt: Any, parameters: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], int, Callable[[], ChatResponse] | None]:
+        """Make a request and its deadline, and what asks a provider that a test has put there."""
+        messages = _messages.to_messages(prompt)
+        deadline = self._deadline()
         text = prompt if isinstance(prompt, str) else _messages.flatten(messages)
         config = self._pick(text, parameters)
-        request = self._request(messages, config, parameters)
+        request = _requests.make_request(
+            messages,
+            config,
+            parameters,
+            defaults={"max_retries": self.max_retries, **self._defaults},
+            fallback=self.fallback_model,
+        )
         replaced = _replaced_get_provider()
         if replaced is None:
             request["deadline_epoch_ms"] = deadline
-            response = self._ask_engine(request, deadline)
-        else:
-            response = self._ask_replaced(replaced, text, config, request)
-        self._book(response)
-        return response
+            return request, deadline, None
+        from lambdallm import _replaced
+
+        return request, deadline, lambda: _replaced.ask(replaced, text, config, request)
 
     def _pick(self, text: str, parameters: Mapping[str, Any]) -> ModelConfig:
         if parameters.get("model") is not None:
@@ -244,74 +329,27 @@ class LambdaLLMContext:
             return resolve(self.router.select(text, self))
         return self.model
 
-    def _request(
-        self,
-        messages: list[dict[str, Any]],
-        config: ModelConfig,
-        parameters: Mapping[str, Any],
-    ) -> dict[str, Any]:
-        request: dict[str, Any] = {
-            "call_id": _settings.random_id(),
-            "model": config.qualified_id,
-            "messages": messages,
-            "max_retries": self.max_retries,
-            **config.parameters(),
-        }
-        given = {**self._defaults, **parameters, "model": None, "fallback_model": None}
-        request |= {name: value for name, value in given.items() if value is not None}
-        fallback = parameters.get("fallback_model") or self.fallback_model
-        if fallback is not None:
-            request["fallback_model"] = resolve(fallback).qualified_id
-        return request
+    def _book(self, reply: dict[str, Any]) -> ChatResponse:
+        self._take_totals((reply["total_cost_pico_usd"], reply["total_unpriced_calls"]))
+        return self._measure(ChatResponse(reply))
 
-    def _ask_engine(self, request: dict[str, Any], deadline: int) -> ChatResponse:
-        reply = self.work.chat(request, deadline)  # type: ignore[arg-type]  # built key by key
-        self._total_pico_usd = reply["total_cost_pico_usd"]
-        self._unpriced_calls = reply["total_unpriced_calls"]
-        return ChatResponse(reply)
+    def _book_replaced(self, response: ChatResponse) -> ChatResponse:
+        self._own_providers_pico_usd += response.cost_pico_usd or 0
+        return self._measure(response)
 
-    def _ask_replaced(
-        self, get_provider: Any, text: str, config: ModelConfig, request: Mapping[str, Any]
-    ) -> ChatResponse:
-        """Ask the provider that a test put in place of `lambdallm.providers.get_provider`."""
-        attempts = 1 + max(0, request["max_retries"])
-        try:
-            answer = _try(get_provider(config), text, config, attempts)
-        except _errors.ModelInvocationError:
-            if "fallback_model" not in request:
-                raise
-            config = resolve(request["fallback_model"])
-            answer = get_provider(config).invoke(text, config)
-        cost = round(float(answer.cost_usd) * PICO_USD)
-        self._own_providers_pico_usd += cost
-        usage: Usage = {
-            "uncached_input_tokens": answer.tokens_in,
-            "cache_read_tokens": 0,
-            "cache_write_5m_tokens": 0,
-            "cache_write_1h_tokens": 0,
-            "output_tokens": answer.tokens_out,
-        }
-        return ChatResponse(
-            {
-                "text": answer.content,
-                "model": answer.model_id,
-                "usage": usage,
-                "cost_pico_usd": cost,
-                "finish_reason": "stop",
-                "latency_ms": answer.latency_ms,
-                "content": [{"text": answer.content}],
-                "attempts": 1,
-                "call_id": request["call_id"],
-            }
-        )
+    def _take_totals(self, totals: tuple[int, int]) -> None:
+        """Keep the unit's totals; of calls at once an older answer may be read later."""
+        self._total_pico_usd = max(self._total_pico_usd, totals[0])
+        self._unpriced_calls = max(self._unpriced_calls, totals[1])
 
-    def _book(self, response: ChatResponse) -> None:
+    def _measure(self, response: ChatResponse) -> ChatResponse:
         self._calls += 1
         self.metrics.record("model.invocations", self._calls)
         self.metrics.record("model.total_cost_usd", self.total_cost)
         self.metrics.record("model.tokens_in", response.input_tokens)
         self.metrics.record("model.tokens_out", response.output_tokens)
         self.metrics.record("model.latency_ms", response.latency_ms)
+        return response
 
     def _describe_work(self, remaining_ms: int) -> Work:
         """Name the unit of work after the request.
@@ -351,19 +389,6 @@ def _reserve_ms(timeout_buffer: float, start_ms: int, *, in_lambda: bool) -> int
     return min(reserve_ms, start_ms // 4) if in_lambda else reserve_ms
 
 
-def _refuse_parameters(prompt: Any, variables: Mapping[str, Any]) -> None:
-    """Refuse what is meant for `chat`: as a variable that stands nowhere it would do nothing."""
-    text = prompt if isinstance(prompt, str) and not isinstance(prompt, _messages.History) else ""
-    for name in sorted(_CHAT_PARAMETERS & variables.keys()):
-        if f"{{{name}" not in text:
-            message = (
-                f"invoke() puts variables into its prompt, and this one has no {{{name}}}. As a "
-                f"setting of one call {name} belongs into chat(…).text, as one of every call into "
-                "@handler(…) or its ModelConfig."
-            )
-            raise TypeError(message)
-
-
 def _replaced_get_provider() -> Any:
     """Return `lambdallm.providers.get_provider` if a test has replaced it."""
     providers = sys.modules.get("lambdallm.providers")
@@ -371,13 +396,3 @@ def _replaced_get_provider() -> Any:
         return None
     found = getattr(providers, "get_provider", None)
     return None if found is providers.OWN_GET_PROVIDER else found
-
-
-def _try(provider: Any, text: str, config: ModelConfig, attempts: int) -> Any:
-    for attempt in range(1, attempts + 1):
-        try:
-            return provider.invoke(text, config)
-        except _errors.ModelInvocationError as error:
-            if not error.retryable or attempt == attempts:
-                raise
-    raise AssertionError  # there is at least one attempt

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Protocol
 
+    from lambdallm._reply_stream import Source
     from lambdallm_wire.routes import Route
 
     class Engine(Protocol):
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
             self, method: str, path: str, body: bytes, *, connection: int
         ) -> tuple[int, bytes]:
             """Answer one request with a status and a JSON body."""
+            ...
+
+        def stream(self, path: str, body: bytes, *, connection: int) -> tuple[int, Source]:
+            """Answer one request with a status and what reads its body."""
             ...
 
         def disconnected(self, connection: int) -> None:
@@ -88,6 +93,20 @@ class EmbeddedTransport:
         body = b"" if message is None else codec.encode(message)
         status, reply = self._engine.handle(route.method, route.path, body, connection=CONNECTION)
         return _connection.decode_reply(status, reply)
+
+    def stream(self, route: Route, message: Any, *, timeout_seconds: float) -> Source:
+        """Hand one message to the engine, and return the reply when it has begun.
+
+        Raises:
+            LambdaLLMError: What the engine answered, rebuilt.
+        """
+        body = codec.encode(message)
+        status, reader = self._engine.stream(route.path, body, connection=CONNECTION)
+        if status < _connection.FIRST_REFUSAL:
+            return reader
+        refusal = b"".join(iter(reader.read, b""))
+        reader.close()
+        raise _connection.refusal_of(refusal)
 
     def close(self) -> None:
         """Close what this process has left open, as the end of a connection would."""

@@ -35,10 +35,12 @@ class LambdaLLMError(Exception):
         retry_after_seconds: How long to wait at least, where somebody said so.
         request_id: Of the party that failed, where it has one.
         source: Who failed: `lambdallm`, `store`, or a provider's name.
+        partial_text: What a model had said when its stream failed.
     """
 
     code = "sidecar"
     status = 500
+    partial_text = ""
 
     def __init__(
         self,

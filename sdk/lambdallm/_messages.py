@@ -100,6 +100,36 @@ class History(str):  # noqa: SLOT000 - it carries its messages
         return history
 
 
+class ToolCall:
+    """A tool that the model wants to be called.
+
+    Attributes:
+        name: The tool's.
+        id: Goes back with the result, as `toolUseId`.
+        input: What to call it with; a text where the answer was cut, so that it is no JSON.
+    """
+
+    __slots__ = ("id", "input", "name")
+
+    def __init__(self, name: str, id: str, input: Any) -> None:  # noqa: A002 - the API's names
+        """Keep the three."""
+        self.name = name
+        self.id = id
+        self.input = input
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ToolCall) and (self.name, self.id, self.input) == (
+            other.name,
+            other.id,
+            other.input,
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"ToolCall(name={self.name!r}, id={self.id!r}, input={self.input!r})"
+
+
 class ChatResponse:
     """What a model answered.
 
@@ -151,6 +181,18 @@ class ChatResponse:
     def output_tokens(self) -> int:
         """Tokens written."""
         return self.usage["output_tokens"]
+
+    @property
+    def tool_calls(self) -> list[ToolCall]:
+        """The tools that the model wants to be called, in its order."""
+        used = [block["toolUse"] for block in self.content if "toolUse" in block]
+        return [ToolCall(each["name"], each["toolUseId"], each["input"]) for each in used]
+
+    @property
+    def reasoning(self) -> str:
+        """What the model has thought aloud, where it shows that."""
+        thoughts = [block.get("reasoningContent", {}) for block in self.content]
+        return "".join(each.get("reasoningText", {}).get("text", "") for each in thoughts)
 
 
 def flatten(messages: Iterable[Mapping[str, Any]]) -> str:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from enum import Enum
 
 from lambdallm import _errors
+from lambdallm_wire import names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-MAX_TOKENS = 1_024
+MAX_TOKENS = int("1024")
 TEMPERATURE = float("0.7")
 TOP_P = float("0.9")
-"""Defaults of the earlier package. Current Claude models refuse `temperature`, and most models
-take only one of the two; so they are sent only when they were given, which is told by identity.
+"""Defaults of the earlier package. They are sent only when they were given, which is told by
+identity: an alias of the configuration may say otherwise, current Claude models refuse
+`temperature`, and most models take only one of the two. The engine knows the first one, too.
 """
 
 
@@ -45,7 +47,7 @@ class Model(Enum):
 
 
 class ModelConfig:
-    """A model and how to ask it. What is left at its default is not sent, but for `max_tokens`."""
+    """A model and how to ask it. What is left at its default is not sent."""
 
     def __init__(
         self,
@@ -59,7 +61,7 @@ class ModelConfig:
         """Describe it.
 
         Args:
-            model_id: `provider/model`, or a bare Bedrock id.
+            model_id: `provider/model`, an alias of the configuration, or one of Bedrock's ids.
             max_tokens: Bound of one answer.
             temperature: Sent only when given.
             top_p: Sent only when given.
@@ -80,13 +82,24 @@ class ModelConfig:
 
     @property
     def qualified_id(self) -> str:
-        """The id with its provider in front: `bedrock/…` when none is named."""
-        provider, slash, _ = self.model_id.partition("/")
-        return self.model_id if slash and provider.isidentifier() else f"bedrock/{self.model_id}"
+        """The id with its provider in front: `bedrock/…` when none is named.
+
+        Aliases are not looked at: only the engine knows them.
+        """
+        from lambdallm_wire.model_names import qualified
+
+        return qualified(self.model_id)
+
+    @property
+    def wire_name(self) -> str:
+        """What the engine is asked for: the name as it was given, which may be an alias."""
+        return self.model_id
 
     def parameters(self) -> dict[str, Any]:
         """Return what is sent beside the model and the messages."""
-        parameters: dict[str, Any] = {"max_tokens": self.max_tokens}
+        parameters: dict[str, Any] = {}
+        if self.max_tokens is not MAX_TOKENS:
+            parameters["max_tokens"] = self.max_tokens
         if self.temperature is not TEMPERATURE:
             parameters["temperature"] = self.temperature
         if self.top_p is not TOP_P:
@@ -106,6 +119,15 @@ class ModelConfig:
     def __repr__(self) -> str:
         fields = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
         return f"ModelConfig({fields})"
+
+
+class DefaultModel(ModelConfig):
+    """The model of whoever names none: the engine knows which, by variable or configuration."""
+
+    @property
+    def wire_name(self) -> str:
+        """What LAMBDALLM_MODEL says, else nothing: the configuration's default, or the engine's."""
+        return "" if self.model_id == names.DEFAULT_MODEL else self.model_id
 
 
 class ModelResponse:
@@ -144,16 +166,11 @@ class ModelResponse:
         return f"ModelResponse(content={self.content!r}, model_id={self.model_id!r})"
 
 
-def _aliases() -> dict[str, str]:
-    """`claude-3-haiku` for `CLAUDE_3_HAIKU`, and so on."""
-    return {member.name.lower().replace("_", "-"): member.value for member in Model}
-
-
 def resolve(model: Model | ModelConfig | str) -> ModelConfig:
     """Turn what a handler was given into a `ModelConfig`.
 
-    A string is `provider/model`, a bare Bedrock id, or a member's name in lower case with dashes
-    (`bedrock/claude-haiku-5-5`).
+    A string is `provider/model`, an alias of the configuration, a bare Bedrock id, or a member's
+    name in lower case with dashes (`claude-haiku-5-5`); the engine tells them apart.
 
     Raises:
         ConfigurationError: It is neither.
@@ -163,7 +180,6 @@ def resolve(model: Model | ModelConfig | str) -> ModelConfig:
     if isinstance(model, Model):
         return ModelConfig(model.value)
     if isinstance(model, str) and model:  # type: ignore[redundant-expr]  # users err
-        name = model.removeprefix("bedrock/")
-        return ModelConfig(_aliases().get(name.replace(".", "-"), model))
+        return ModelConfig(model)
     message = f"model={model!r} is no model: give 'bedrock/MODEL_ID', a Model or a ModelConfig."
     raise _errors.ConfigurationError(message)

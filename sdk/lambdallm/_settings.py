@@ -22,6 +22,7 @@ class Settings:
         directory: Where the sidecar leaves its token.
         port: Where it is expected; only words about it use this.
         model: `LAMBDALLM_MODEL`, else the default model.
+        embedding_model: `LAMBDALLM_EMBEDDING_MODEL`, else the default one.
         region: Where `get_raw_client` goes.
     """
 
@@ -36,6 +37,9 @@ class Settings:
         self.directory = environ.get(names.ENVIRONMENT_DIRECTORY) or names.DEFAULT_DIRECTORY
         self.port = int(port) if port.isascii() and port.isdecimal() else names.DEFAULT_PORT
         self.model = environ.get(names.ENVIRONMENT_MODEL) or names.DEFAULT_MODEL
+        self.embedding_model = (
+            environ.get(names.ENVIRONMENT_EMBEDDING_MODEL) or names.DEFAULT_EMBEDDING_MODEL
+        )
         self.region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
 
     @classmethod
@@ -52,6 +56,11 @@ def environ_with(overrides: Mapping[str, str]) -> dict[str, str]:
 def epoch_ms() -> int:
     """Wall clock in milliseconds since 1970, for deadlines and expiries."""
     return time.time_ns() // 1_000_000
+
+
+def trace_id() -> str:
+    """Return the `X-Amzn-Trace-Id` of the invocation that runs now, "" where there is none."""
+    return os.environ.get("_X_AMZN_TRACE_ID", "")
 
 
 def monotonic() -> float:

@@ -3,10 +3,10 @@
     token file ──► connect ──► health, 50 ms ──► the sidecar serves this process
        none          refused       silent ─────► SidecarAbsentError: the embedded engine does
 
-A unit of work has a *line*, the connection on which it begins, says what is said, and ends: the
-line's end tells the sidecar that this process has died. Calls use a small pool beside the lines.
-A sidecar that ends or stands still later is noticed within 50 ms as well; a model call is sent only
-to one that has just answered, and what was sent is never sent again.
+A unit of work has a *line*, the connection on which it begins, speaks and ends: its end tells the
+sidecar that this process has died. Calls use a small pool beside the lines. A sidecar that ends or
+stands still later is noticed within 50 ms as well; a model call is sent only to one that has just
+answered, and what was sent is never sent again.
 """
 
 from __future__ import annotations
@@ -15,8 +15,17 @@ import os
 
 from lambda_runtime_api import http1
 from lambdallm import _errors, _settings
-from lambdallm._connection import SLICES, Connection, SilentError, Unsent, decode_reply
-from lambdallm._lines import Line, Lines
+from lambdallm._connection import (
+    SLICES,
+    Connection,
+    SidecarLostError,
+    SilentError,
+    Unsent,
+    decode_reply,
+    describe_loss,
+    refusal_of,
+)
+from lambdallm._lines import Lines
 from lambdallm._pool import Pool
 from lambdallm._token import SidecarAbsentError, absence, read_pid, read_token
 from lambdallm_wire import codec, names, routes
@@ -26,6 +35,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lambdallm._connection import Reply
+    from lambdallm._reply_stream import SidecarStream
     from lambdallm._settings import Settings
 
 WATCH_SLICES = SLICES - 2
@@ -37,21 +47,10 @@ _AT_ONCE = (routes.APPEND.path, routes.HEALTH.path)
 HERE_SECONDS = 0.005
 """For the rest of a reply whose beginning has come."""
 
-_OK = 200
-_UNAUTHORIZED = 401
+_CALLS = (routes.CHAT, routes.EMBED, routes.PERFORMED)
+"""What may be billed, and takes as long as a model."""
 
-
-class SidecarLostError(_errors.SidecarError):
-    """The sidecar has ended or stands still.
-
-    `sent` says whether it may have got the request; `silent` that it stands still, and may go on.
-    """
-
-    def __init__(self, message: str, *, sent: bool, silent: bool) -> None:
-        happened = "may have happened" if sent else "was not made"
-        super().__init__(f"{message} The call {happened}.", retryable=True)
-        self.sent = sent
-        self.silent = silent
+_OK, _UNAUTHORIZED = 200, 401
 
 
 class SidecarTransport:
@@ -115,11 +114,40 @@ class SidecarTransport:
             return self.request(route, message, timeout_seconds=timeout_seconds)
         return decode_reply(*reply)
 
+    def stream(self, route: routes.Route, message: Any, *, timeout_seconds: float) -> SidecarStream:
+        """Send one message, and return the reply when it has begun; errors as of `request`."""
+        from lambdallm._reply_stream import SidecarStream
+
+        data = self._encode(route, message)
+        until = _settings.monotonic() + timeout_seconds
+        self._pool.begin_call(timeout_seconds)
+        stream = SidecarStream(self._pool)
+        try:
+            reply = self._fault_of(message["work_id"])
+            if reply is None:
+                self._look_at(stream.connect())
+                if stream.open(route.method, data, until - _settings.monotonic()):
+                    return stream
+                reply = stream.refusal()
+        except (Unsent, OSError, http1.ProtocolError) as error:
+            raise self._failed(error, timeout_seconds) from error
+        finally:
+            if not stream.begun:
+                stream.close()
+        if reply[0] == _UNAUTHORIZED and self._renew_token():
+            return self.stream(route, message, timeout_seconds=timeout_seconds)
+        raise refusal_of(reply[1])
+
     @property
     def usable(self) -> bool:
         """Whether nothing has shown yet that the sidecar is gone. Waits for nobody."""
         self.broken = self.broken or self._lines.has_stale()
         return not self.broken
+
+    @property
+    def url(self) -> str:
+        """Base of the APIs that unmodified clients speak."""
+        return f"http://{names.HOST}:{self._port}/"
 
     def retire(self) -> None:
         """Use it for nothing more; units of work that are open are given up one by one."""
@@ -205,17 +233,14 @@ class SidecarTransport:
         if route is routes.END:
             return self._end(work_id, data, timeout_seconds)
         line = self._lines.of(work_id)
-        if line is not None:
-            if route is routes.APPEND and self._says_ahead and line.works == 1:
-                line.say(work_id, route.method, data)
-                return _OK, b"{}"
-            fault = self._heard(line, work_id)
-            if fault is not None:
-                return fault
-        return self._ask(route, work_id, data, timeout_seconds)
+        if route is routes.APPEND and self._says_ahead and line is not None and line.works == 1:
+            line.say(work_id, route.method, data)
+            return _OK, b"{}"
+        fault = self._fault_of(work_id)
+        return self._ask(route, work_id, data, timeout_seconds) if fault is None else fault
 
     def _ask(self, route: routes.Route, work_id: str, data: bytes, timeout_seconds: float) -> Reply:
-        if route is routes.CHAT:
+        if route in _CALLS:
             until = _settings.monotonic() + timeout_seconds
             self._pool.begin_call(timeout_seconds)
             try:
@@ -288,12 +313,17 @@ class SidecarTransport:
         fault = line.take_fault(work_id)
         return fault if fault is not None and reply[0] == _OK else reply
 
-    def _heard(self, line: Line, work_id: str) -> Reply | None:
+    def _fault_of(self, work_id: str) -> Reply | None:
         """Make sure that all was taken that a unit of work has said; return the first refusal.
 
         Raises:
             Unsent: The sidecar is gone. What comes next was not sent.
         """
+        if self.broken:
+            raise Unsent
+        line = self._lines.of(work_id)
+        if line is None:
+            return None
         if line.unread:
             try:
                 with line.lock:
@@ -323,7 +353,7 @@ class SidecarTransport:
                 reply = connection.read(route.method, timeout_seconds, self._watch)
             elif route.path in _AT_ONCE:
                 reply = connection.exchange_at_once(route.method, data)
-            elif route is routes.CHAT:
+            elif route in _CALLS:
                 self._look_at(connection)
                 reply = connection.exchange(route.method, data, timeout_seconds)
             else:
@@ -363,15 +393,8 @@ class SidecarTransport:
         self._pool.give_back(connection)
 
     def _failed(self, error: Exception, timeout_seconds: float) -> _errors.SidecarError:
-        """Make the error that a caller gets."""
-        sent = not isinstance(error, Unsent)
-        cause = error if sent else error.__cause__
-        silent = isinstance(cause, SilentError) or (isinstance(cause, TimeoutError) and not sent)
-        if isinstance(cause, TimeoutError) and not silent:
-            message = f"The sidecar did not answer within {timeout_seconds:.1f} s."
-            return _errors.SidecarError(f"{message} The call may have happened.", retryable=True)
-        if cause is None:
-            silent = self._silent  # somebody else has seen it
-        self.broken, self._silent = True, silent
-        message = "The sidecar stands still." if silent else "The sidecar has ended."
-        return SidecarLostError(message, sent=sent, silent=silent)
+        """Make the error that a caller gets, and use the sidecar no more if it is lost."""
+        told = describe_loss(error, timeout_seconds, silent=self._silent)
+        if isinstance(told, SidecarLostError):
+            self.broken, self._silent = True, told.silent
+        return told

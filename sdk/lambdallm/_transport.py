@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
+    from lambdallm._reply_stream import Source
     from lambdallm_wire.routes import Route
 
     class Transport(Protocol):
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
         def request(self, route: Route, message: Any, *, timeout_seconds: float) -> dict[str, Any]:
             """Send one message and return the reply; see `SidecarTransport.request`."""
+            ...
+
+        def stream(self, route: Route, message: Any, *, timeout_seconds: float) -> Source:
+            """Send one message and return the reply when it has begun; errors as of `request`."""
             ...
 
         def close(self) -> None:

@@ -12,13 +12,15 @@ from __future__ import annotations
 import os
 from _thread import allocate_lock
 
-from lambdallm import __version__, _errors, _settings, _sidecar, _transport
+from lambdallm import __version__, _errors, _settings, _sidecar, _transport, _unit_names
+from lambdallm._connection import SidecarLostError
 from lambdallm_wire import names, routes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from lambdallm._reply_stream import Lines
     from lambdallm._transport import Transport
     from lambdallm_wire.chat import ChatRequest
     from lambdallm_wire.sessions import SessionRule
@@ -35,68 +37,13 @@ LAST_SECONDS = 0.05
 CONTINUING_VERSION = 2
 """Of the wire: from it on, an engine goes on with what another one has begun to write."""
 
-INVOCATIONS_MAX = 64
-"""Remembered at least, for the names in them: Managed Instances run as many at once."""
+DROP_IN_VERSION = 3
+"""Of the wire: from it on, the sidecar serves unmodified clients."""
+
+_ASKED_ONCE = (routes.CHAT, routes.STREAM, routes.EMBED, routes.PERFORMED)
+"""What may be billed. It is never sent again."""
 
 _first_in_process = True
-
-
-class _Invocation:
-    """The units of work of one invocation in this process, of which each needs its own names.
-
-    Mostly there is one. Handlers that call each other, or are called one after the other for the
-    records of a batch, bring several, all of one request id and often of one event.
-    """
-
-    def __init__(self, lambda_context: object) -> None:
-        self.lambda_context = lambda_context
-        self.units = 0
-        self.fork = ""
-        self.open: dict[str, tuple[str, str] | None] = {}
-        self.done: set[tuple[str, str]] = set()
-
-    def is_of(self, lambda_context: object) -> bool:
-        """Say whether a unit belongs to it: a retry has the same request id, and comes later."""
-        return bool(self.open) or (
-            lambda_context is not None and self.lambda_context is lambda_context
-        )
-
-    def name(self, work_id: str) -> str:
-        """Name the next unit: the first one as it is, then `…-2`; `….PID` in a forked child."""
-        self.units += 1
-        number = f"-{self.units}" if self.units > 1 else ""
-        return f"{work_id}{self.fork}{number}"
-
-    def identify(self, session_id: str, identity: str, made_up: bool) -> tuple[str, str]:
-        """Return what an exchange is known by: the event's identity, but of one exchange only.
-
-        A second one would be taken for a redelivery, and dropped. An identity that was made up of
-        the request says nothing about the event: a unit that has ended well has used it up, too.
-        No client can send the `#`.
-        """
-        taken = set(self.open.values()) | (self.done if made_up else set())
-        number, free = 1, identity
-        while (session_id, free) in taken:
-            number += 1
-            free = f"{identity}#{number}{self.fork}"
-        return session_id, free
-
-
-_invocations: dict[str, _Invocation] = {}
-_invocations_lock = allocate_lock()
-_forks = 0
-
-
-def _in_child() -> None:
-    """After a fork: what is open belongs to the parent, and its names are taken."""
-    global _forks, _invocations_lock  # noqa: PLW0603 - facts about the process
-    _forks += 1
-    _invocations_lock = allocate_lock()
-    for invocation in _invocations.values():
-        invocation.fork, invocation.units = f".{os.getpid()}", 0
-
-
-os.register_at_fork(after_in_child=_in_child)
 
 
 class Work:
@@ -124,11 +71,12 @@ class Work:
         self._given = (work_id, request_id)
         self._lambda_context = lambda_context
         self._closed = False
-        self._forks = _forks
+        self._forks = _unit_names.forks
         self._transport: Transport | None = None
         self._lock = allocate_lock()
         self._begin: dict[str, Any] = {}
         self._writer = ""
+        self._wire_version = names.WIRE_VERSION
         self._said: list[dict[str, Any]] = []
         self._spent = _NOTHING
         self._spent_before = _NOTHING
@@ -149,8 +97,9 @@ class Work:
 
     def _open(self, session: SessionRule | None, **more: bool) -> None:
         global _first_in_process  # noqa: PLW0603 - it is a fact about the process
-        session = self._claim(session)
-        self._closed, self._forks = False, _forks
+        given, request_id = self._given
+        self.work_id, session = _unit_names.claim(given, request_id, self._lambda_context, session)
+        self._closed, self._forks = False, _unit_names.forks
         self._begin = {
             "wire_version": names.WIRE_VERSION,
             "sdk_version": __version__,
@@ -161,18 +110,22 @@ class Work:
             "session": session,
             **more,
         }
+        trace_id = _settings.trace_id()
+        if trace_id:
+            self._begin["trace_id"] = trace_id
         _first_in_process = False
         try:
             transport = _transport.current()
             try:
                 reply = transport.request(routes.BEGIN, self._begin, timeout_seconds=BEGIN_SECONDS)
-            except _sidecar.SidecarLostError as lost:  # twice is safe: it asks for nothing
+            except SidecarLostError as lost:  # twice is safe: it asks for nothing
                 transport = _instead_of(transport, lost)
                 reply = transport.request(routes.BEGIN, self._begin, timeout_seconds=BEGIN_SECONDS)
         except BaseException:
-            self._release("error")
+            _unit_names.release(self.work_id, request_id, "error")
             raise
         self._writer = reply.get("writer", "")
+        self._wire_version = reply.get("wire_version", 1)
         self._transport = transport
 
     def end(self, outcome: str, error_code: str, handler_ms: float) -> None:
@@ -183,7 +136,7 @@ class Work:
         """
         if self._transport is None:
             return
-        if self._forks != _forks:  # it is the parent's, who ends it
+        if self._forks != _unit_names.forks:  # it is the parent's, who ends it
             self._transport = None
             return
         message: dict[str, Any] = {"outcome": outcome, "handler_ms": handler_ms}
@@ -197,13 +150,52 @@ class Work:
             raise
         finally:
             self._transport, self._said = None, []
-            self._release(outcome)
+            _unit_names.release(self.work_id, self._given[1], outcome)
 
-    def chat(self, request: ChatRequest, deadline_epoch_ms: int) -> dict[str, Any]:
-        """Ask a model; see `lambdallm_wire.chat`. After the end it is a unit of its own."""
-        if self._closed:
-            return self._chat_late(request, deadline_epoch_ms)
-        reply = self._ask(routes.CHAT, request, self._seconds(deadline_epoch_ms))
+    def ask(self, route: routes.Route, request: Any, deadline_epoch_ms: int) -> dict[str, Any]:
+        """Ask a model, or the caller's own provider, and return the whole answer.
+
+        Args:
+            route: `CHAT` or `EMBED`.
+            request: See `lambdallm_wire.chat`.
+            deadline_epoch_ms: No use for an answer after this.
+        """
+        unit = self.unit_for_call()
+        outcome = "error"
+        try:
+            reply = unit.call(route, request, deadline_epoch_ms)
+            if "perform" in reply:
+                from lambdallm import _own_providers
+
+                reply = _own_providers.answer(
+                    reply["perform"],
+                    request,
+                    lambda performed: unit.call(routes.PERFORMED, performed, deadline_epoch_ms),
+                )
+            outcome = "ok"
+        finally:
+            self.leave(unit, outcome)
+        return reply
+
+    def stream(self, request: ChatRequest, deadline_epoch_ms: int) -> Lines:
+        """Ask a model, and return the lines of its answer when it has begun.
+
+        Of the unit that `unit_for_call` has named, which is left when the answer has ended.
+        """
+        from lambdallm._reply_stream import Lines
+
+        seconds = self._seconds(deadline_epoch_ms)
+        return Lines(self._ask(routes.STREAM, request, seconds, streamed=True))
+
+    def call(self, route: routes.Route, message: Any, deadline_epoch_ms: int) -> dict[str, Any]:
+        """Send what may be billed; the reply's totals are those of the whole unit."""
+        reply: dict[str, Any] = self._ask(route, message, self._seconds(deadline_epoch_ms))
+        return self.settle(reply)
+
+    def settle(self, reply: dict[str, Any]) -> dict[str, Any]:
+        """Take the totals of an answer, and add what was spent before under other engines."""
+        if "perform" in reply:
+            return reply
         self._spent = (reply["total_cost_pico_usd"], reply["total_unpriced_calls"])
         before = self._spent_before
         if before != _NOTHING:
@@ -211,9 +203,35 @@ class Work:
             reply["total_unpriced_calls"] += before[1]
         return reply
 
+    def unit_for_call(self) -> Work:
+        """Return this unit, or a new one for a thread that its handler has not waited for.
+
+        So that a late call is accounted, too. `leave` must follow.
+        """
+        if not self._closed:
+            return self
+        late = Work(*self._given, self.deadline_epoch_ms, lambda_context=self._lambda_context)
+        late._spent_before = _sum(self._spent_before, self._spent)
+        return late
+
+    def leave(self, unit: Work, outcome: str) -> None:
+        """End a unit that was made for one call."""
+        if unit is not self:
+            unit.end(outcome, "", 0.0)
+
+    def drop_in_url(self, api: str) -> str | None:
+        """Return where unmodified clients of an API are served, None for where they always ask."""
+        if self._transport is None:
+            self.begin()
+        transport = self._transport
+        if not isinstance(transport, _sidecar.SidecarTransport) or not transport.usable:
+            return None
+        return transport.url + api if self._wire_version >= DROP_IN_VERSION else None
+
     def window(self) -> dict[str, Any]:
         """Wait for the session's read and return what it found."""
-        return self._ask(routes.WINDOW, {})
+        window: dict[str, Any] = self._ask(routes.WINDOW, {})
+        return window
 
     def append(
         self, turns: list[dict[str, Any]], *, metadata: dict[str, Any] | None, clear: bool
@@ -237,45 +255,6 @@ class Work:
         """
         self._ask(routes.SAVE, {})
 
-    def _chat_late(self, request: ChatRequest, deadline_epoch_ms: int) -> dict[str, Any]:
-        """Ask for a thread that its handler has not waited for, so that the call is accounted."""
-        late = Work(*self._given, self.deadline_epoch_ms, lambda_context=self._lambda_context)
-        outcome = "error"
-        try:
-            reply = late.chat(request, deadline_epoch_ms)
-            outcome = "ok"
-        finally:
-            late.end(outcome, "", 0.0)
-        reply["total_cost_pico_usd"] += self._spent_before[0] + self._spent[0]
-        reply["total_unpriced_calls"] += self._spent_before[1] + self._spent[1]
-        return reply
-
-    def _claim(self, session: SessionRule | None) -> SessionRule | None:
-        """Take names that nothing else of the invocation has, and return the rule with its own."""
-        given, request_id = self._given
-        with _invocations_lock:
-            invocation = _invocations.get(request_id)
-            if invocation is None or not invocation.is_of(self._lambda_context):
-                _forget_invocations()
-                _invocations[request_id] = invocation = _Invocation(self._lambda_context)
-            self.work_id = invocation.name(given)
-            invocation.open[self.work_id] = None
-            if session is None:
-                return None
-            made_up = session["identity"] == given
-            exchange = invocation.identify(session["session_id"], session["identity"], made_up)
-            invocation.open[self.work_id] = exchange
-        return {**session, "identity": exchange[1]}
-
-    def _release(self, outcome: str) -> None:
-        with _invocations_lock:
-            invocation = _invocations.get(self._given[1])
-            if invocation is None:
-                return
-            exchange = invocation.open.pop(self.work_id, None)
-            if exchange is not None and outcome == "ok":
-                invocation.done.add(exchange)
-
     def _begin_in_child(self) -> None:
         """Begin anew after a fork, under a name of its own: the parent goes on with this one.
 
@@ -288,11 +267,16 @@ class Work:
         self._open(session, forked=True)
 
     def _ask(
-        self, route: routes.Route, message: Any, timeout_seconds: float | None = None
-    ) -> dict[str, Any]:
+        self,
+        route: routes.Route,
+        message: Any,
+        timeout_seconds: float | None = None,
+        *,
+        streamed: bool = False,
+    ) -> Any:
         if self._closed and route is not routes.END:
             raise _errors.InvalidRequestError(_ENDED)
-        if self._forks != _forks and self._begin:
+        if self._forks != _unit_names.forks and self._begin:
             self._begin_in_child()
         if self._transport is None:
             self.begin()
@@ -301,15 +285,26 @@ class Work:
         message["work_id"] = self.work_id
         if timeout_seconds is None:
             timeout_seconds = self._seconds(self.deadline_epoch_ms)
+        self._adapt(route, message)
         try:
-            return transport.request(route, message, timeout_seconds=timeout_seconds)
-        except _sidecar.SidecarLostError as lost:
-            if lost.sent and route is routes.CHAT:
+            send = transport.stream if streamed else transport.request
+            return send(route, message, timeout_seconds=timeout_seconds)
+        except SidecarLostError as lost:
+            if route is routes.PERFORMED or (lost.sent and route in _ASKED_ONCE):
                 raise
             transport = self._move(transport, lost)
-        return transport.request(route, message, timeout_seconds=timeout_seconds)
+        self._adapt(route, message)
+        send = transport.stream if streamed else transport.request
+        return send(route, message, timeout_seconds=timeout_seconds)
 
-    def _move(self, lost: Transport, error: _sidecar.SidecarLostError) -> Transport:
+    def _adapt(self, route: routes.Route, message: Any) -> None:
+        """Refuse what an older engine would drop in silence."""
+        if self._wire_version < names.WIRE_VERSION and route in _ASKED_ONCE:
+            from lambdallm import _older_engines
+
+            _older_engines.adapt(route, message, self._wire_version)
+
+    def _move(self, lost: Transport, error: SidecarLostError) -> Transport:
         """Let the embedded engine go on with it, told all that was said.
 
         Raises:
@@ -332,6 +327,7 @@ class Work:
                     transport.request(routes.APPEND, message, timeout_seconds=BEGIN_SECONDS)
             self._spent_before = _sum(self._spent_before, self._spent)
             self._spent = _NOTHING
+            self._wire_version = reply["wire_version"]
             self._transport = transport
             if isinstance(lost, _sidecar.SidecarTransport):
                 lost.give_up(self.work_id)
@@ -354,19 +350,10 @@ _NOTHING = (0, 0)
 """Pico-USD, and calls without a price."""
 
 
-def _forget_invocations() -> None:
-    """Make room, of those that have nothing open first; the caller has the lock."""
-    if len(_invocations) < 2 * INVOCATIONS_MAX:
-        return
-    closed = [name for name, invocation in _invocations.items() if not invocation.open]
-    for name in (closed or list(_invocations))[:INVOCATIONS_MAX]:
-        del _invocations[name]
-
-
 def _sum(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
     return one[0] + other[0], one[1] + other[1]
 
 
-def _instead_of(lost: Transport, error: _sidecar.SidecarLostError) -> Transport:
+def _instead_of(lost: Transport, error: SidecarLostError) -> Transport:
     assert isinstance(lost, _sidecar.SidecarTransport)  # noqa: S101 - nobody else gets lost
     return _transport.instead_of(lost, silent=error.silent)

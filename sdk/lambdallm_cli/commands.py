@@ -12,6 +12,8 @@ import click
 
 from lambdallm import __version__
 from lambdallm_cli import invocation
+from lambdallm_cli.bench_models import bench
+from lambdallm_cli.calls import calls
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -98,6 +100,51 @@ def doctor(function: str | None, region: str | None, call: bool, as_json: bool) 
     else:
         report.show(target.subject, target.region, findings)
     sys.exit(report.exit_code(findings))
+
+
+@lambdallm.command(epilog="Examples: lambdallm check; lambdallm check config/prod.yaml --compile")
+@click.argument(
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default="lambdallm.yaml",
+    envvar="LAMBDALLM_CONFIG",
+)
+@click.option("--compile", "compiling", is_flag=True, help="Write lambdallm.json beside it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as one line.")
+def check(file: Path, compiling: bool, as_json: bool) -> None:
+    """Find every mistake in a lambdallm.yaml, with its line and what may have been meant.
+
+    The sidecar reads lambdallm.json, which --compile makes, ten times as fast, and all of YAML
+    can be in its source. Without it the sidecar reads the YAML itself.
+
+    Exits with 0 when it holds (warnings included), with 1 when something in it does not.
+    """
+    try:
+        from lambdallm_cli import check as checks, check_report
+    except ModuleNotFoundError as error:
+        if error.name not in ("yaml", "rich"):
+            raise
+        message = "The check needs PyYAML and rich: pip install 'lambdallm[cli]'"
+        raise click.UsageError(message) from error
+    if file.suffix not in (".yaml", ".yml"):
+        message = f"{file} is not named .yaml."
+        raise click.UsageError(message)
+    try:
+        result = checks.examine(file, compiling=compiling)
+        done = compiling and not result.exit_code
+        compiled = checks.compile_file(file, result) if done else None
+    except OSError as error:
+        click.echo(f"{error.filename}: {error.strerror}", err=True)
+        sys.exit(3)
+    if as_json:
+        click.echo(check_report.to_json(file, result, compiled))
+    else:
+        check_report.show(file, result, compiled)
+    sys.exit(result.exit_code)
+
+
+lambdallm.add_command(calls)
+lambdallm.add_command(bench)
 
 
 def _readable(value: Any) -> str:

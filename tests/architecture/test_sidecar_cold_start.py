@@ -1,10 +1,12 @@
 """Which modules the sidecar loads: before it registers, and before its first `/next`."""
 
+import hashlib
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +93,45 @@ tls_context({{}})
     assert loaded >= OURS
     assert not loaded & HEAVY
     assert loaded - OURS <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_what_a_configuration_loads(tmp_path: Path, compiled: bool) -> None:
+    body = '{"":{"models":{"fast":{"model":"openai/x"}}}}'
+    made_of, digest = (hashlib.sha256(text).hexdigest() for text in (b"", body.encode()))
+    if compiled:
+        (tmp_path / "lambdallm.json").write_text(
+            f'{{"lambdallm":1,"source":"{made_of}","digest":"{digest}","environments":{body}}}'
+        )
+    else:
+        (tmp_path / "lambdallm.yaml").write_text("models: {fast: {model: openai/x}}")
+
+    loaded = loaded_by(
+        "from lambdallm_extension.settings import Settings\n"
+        f"settings = Settings.from_environ({{'LAMBDA_TASK_ROOT': {str(tmp_path)!r}}})\n"
+        "assert list(settings.configuration.models) == ['fast'], settings.problems"
+    )
+
+    assert not packages(loaded) & HEAVY
+    checking = {"lambdallm_wire.configuration", "lambdallm_wire.plain_yaml"}
+    assert checking & loaded == (set() if compiled else checking), "it was checked when it was made"
+
+
+def test_what_loads_for_apis_that_are_asked_with_a_key() -> None:
+    loaded = loaded_by("""
+from lambdallm_extension.aws.credentials import CredentialSource
+from lambdallm_extension.aws.secrets import Secrets
+from lambdallm_extension.providers import find_dialect, open_provider
+from lambdallm_extension.settings import Settings, SystemClock
+
+settings = Settings.from_environ({"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k"})
+clock = SystemClock()
+credentials = CredentialSource(settings, clock)
+for name in ("openai", "openai-responses", "anthropic"):
+    secrets = Secrets(settings, credentials, clock)
+    open_provider(name, settings, credentials, secrets, clock)
+for name in ("openai.chat", "openai.responses", "openai.embeddings", "anthropic.messages"):
+    find_dialect(name, "m").read_stream("m", [("content-type", "text/event-stream")])
+""")
+
+    assert packages(loaded) & HEAVY == set()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from e2e.conftest import Service, Start
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-OLDER_COMMIT = "f5800e23e967e81472c01e50a05f149f8076c589"
+OLDER_COMMIT = "05d11b04347753638e9be04e8b046e2c9eec45ea"
 """The last one that speaks version `WIRE_VERSION - 1` of the localhost API."""
 
 PACKAGES = ("sdk/lambdallm", "extension/lambdallm_extension", "runtime_api/lambdallm_wire",
@@ -58,6 +58,22 @@ def chat(event, context):
     answer = context.invoke(session.format_history())
     session.add_message("assistant", answer)
     return {"said": said, "sdk": names.WIRE_VERSION, "sidecar": health()["wire_version"]}
+
+@handler
+def ask_anew(event, context):
+    tool = {"name": "add", "input_schema": {"type": "object"}}
+    refused = []
+    for call in (
+        lambda: context.chat("Hello", tools=[tool]),
+        lambda: context.stream("Hello"),
+        lambda: context.embed(["Hello"]),
+    ):
+        try:
+            call()
+        except Exception as error:
+            refused.append([type(error).__name__, str(error)])
+    plain = context.chat("Hello", system="Be brief.").text
+    return {"refused": refused, "plain": plain}
 """
 
 
@@ -257,6 +273,22 @@ def test_an_sdk_goes_on_with_its_own_engine_when_the_other_versions_sidecar_is_k
     assert first["said"] == ["one", "understood", "two"]
     assert second["said"] == ["one", "understood", "two", "understood", "three"]
     assert second["sidecar"] is None
+
+
+def test_an_older_layer_is_never_asked_for_what_it_would_drop(
+    emulator: Start, older: Half, newer: Half, variables: dict[str, str], model_server: ModelServer
+) -> None:
+    asked = len(model_server.requests)
+    with emulator(
+        newer.function, "app.ask_anew", opt=older.opt, variables=variables, timeout_seconds=20
+    ) as environment:
+        answer = json.loads(environment.invoke(post("anew", "hello")).payload)
+
+    said = json.loads(answer["body"])
+    assert [kind for kind, _ in said["refused"]] == ["ConfigurationError"] * 3
+    assert all("Update the layer" in sentence for _, sentence in said["refused"])
+    assert said["plain"] == "understood"
+    assert len(model_server.requests) == asked + 1
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,16 @@ import os, pathlib, signal, threading
 MINE = f"LAMBDALLM_PORT={os.environ['LAMBDALLM_PORT']}".encode()
 
 def sidecar():
+    return find("lambdallm/main.py")
+
+def find(program):
     for process in pathlib.Path("/proc").glob("[0-9]*"):
         try:
             arguments = (process / "cmdline").read_bytes().split(b"\0")
             variables = (process / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if arguments[-2:-1] and arguments[-2].endswith(b"lambdallm/main.py") and MINE in variables:
+        if arguments[-2:-1] and arguments[-2].endswith(program.encode()) and MINE in variables:
             return int(process.name)
 """
 

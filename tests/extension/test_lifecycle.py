@@ -27,6 +27,10 @@ class Host:
         self.held: list[str] = []
         self.reopened = 0
         self.cloned = False
+        self.invoked_until: dict[str, int] = {}
+
+    def invoked(self, request_id: str, deadline_ms: int) -> None:
+        self.invoked_until[request_id] = deadline_ms
 
     def hold(self, request_id: str) -> None:
         self.held.append(request_id)
@@ -259,3 +263,12 @@ def test_the_first_invoke_after_a_restore_renews_and_opens_nothing_twice(
 
     assert not host.cloned
     assert host.reopened == 0
+
+
+def test_the_engine_knows_which_invocation_runs_and_until_when(
+    clock: HandClock, host: Host
+) -> None:
+    run(clock, host, invoke(clock, "1"))
+
+    assert list(host.invoked_until) == ["1"]
+    assert host.invoked_until["1"] > clock.now_ms

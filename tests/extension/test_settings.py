@@ -50,3 +50,34 @@ def test_telemetry_is_on_in_lambda_unless_somebody_says_otherwise(
     environ = {"LAMBDALLM_TELEMETRY": choice, "AWS_LAMBDA_FUNCTION_NAME": function}
 
     assert Settings.from_environ(environ).telemetry is expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "http://127.0.0.1:2772/bedrock"}, {}),
+        ({"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "http://localhost:2772"}, {}),
+        (
+            {
+                "LAMBDALLM_PORT": "3000",
+                "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "http://127.0.0.1:3000/bedrock/",
+                "LAMBDALLM_UPSTREAM_AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "https://vpce.example",
+            },
+            {"bedrock-runtime": "https://vpce.example"},
+        ),
+        (
+            {
+                "AWS_ENDPOINT_URL": "https://all.example",
+                "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "http://127.0.0.1:2772/bedrock",
+                "LAMBDALLM_UPSTREAM_AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "",
+            },
+            {"": "https://all.example"},
+        ),
+        (
+            {"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "http://127.0.0.1:27721"},
+            {"bedrock-runtime": "http://127.0.0.1:27721"},
+        ),
+    ],
+)
+def test_an_endpoint_that_is_this_api_is_none(variables, expected):
+    assert Settings.from_environ(variables).endpoints == expected

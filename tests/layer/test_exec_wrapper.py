@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lambda_runtime_api.emulator import Environment
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 WRAPPER = Path(__file__).parents[2] / "layer/exec-wrapper"
+KEY = "lambdallm-0123456789abcdef"
 
 REPORT = (
     "import json, os, sys, urllib.request\n"
@@ -107,6 +113,191 @@ def test_a_next_wrapper_that_cannot_run_is_named_and_left_out(tmp_path: Path, ki
 
 def test_a_wrapper_that_names_itself_does_not_run_forever() -> None:
     assert run("once", LAMBDALLM_NEXT_WRAPPER=str(WRAPPER))["arguments"] == ["once"]
+
+
+class Sidecar:
+    """What a sidecar leaves while it listens: a port, and files."""
+
+    def __init__(self, directory: Path) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.directory = directory
+        directory.mkdir()
+        (directory / "clients").write_text(f"{self.port} {KEY}\n")
+
+    def points(self, **variables: str) -> dict[str, str]:
+        """Return what the wrapper has changed for a function with these variables."""
+        given = {"LAMBDALLM_DIRECTORY": str(self.directory), **variables}
+        environ = run(**given)["environ"]
+        kept = {"PATH", "NO_PROXY", "no_proxy", "PWD", "SHLVL", "_", "OLDPWD", "LC_CTYPE"}
+        return {
+            name: value
+            for name, value in environ.items()
+            if name not in kept and given.get(name) != value
+        }
+
+    def was_asked(self) -> bool:
+        self.listener.setblocking(False)
+        try:
+            self.listener.accept()[0].close()
+        except BlockingIOError:
+            return False
+        return True
+
+
+@pytest.fixture
+def sidecar(tmp_path: Path) -> Iterator[Sidecar]:
+    sidecar = Sidecar(tmp_path / "lambdallm")
+    with sidecar.listener:
+        yield sidecar
+
+
+def test_clients_are_pointed_at_a_sidecar_that_listens(sidecar: Sidecar) -> None:
+    at = f"http://127.0.0.1:{sidecar.port}"
+
+    assert sidecar.points() == {
+        "OPENAI_BASE_URL": f"{at}/openai/v1",
+        "OPENAI_API_KEY": KEY,
+        "OPENAI_CUSTOM_HEADERS": f"lambdallm-token: {KEY}",
+        "ANTHROPIC_BASE_URL": f"{at}/anthropic",
+        "ANTHROPIC_API_KEY": KEY,
+        "ANTHROPIC_CUSTOM_HEADERS": f"lambdallm-token: {KEY}",
+        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": f"{at}/bedrock",
+        "ANTHROPIC_BEDROCK_BASE_URL": f"{at}/bedrock",
+        "LAMBDALLM_UPSTREAM_OPENAI_BASE_URL": "",
+        "LAMBDALLM_UPSTREAM_OPENAI_API_KEY": "",
+        "LAMBDALLM_UPSTREAM_OPENAI_CUSTOM_HEADERS": "",
+        "LAMBDALLM_UPSTREAM_ANTHROPIC_BASE_URL": "",
+        "LAMBDALLM_UPSTREAM_ANTHROPIC_API_KEY": "",
+        "LAMBDALLM_UPSTREAM_ANTHROPIC_CUSTOM_HEADERS": "",
+        "LAMBDALLM_UPSTREAM_AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "",
+        "LAMBDALLM_UPSTREAM_ANTHROPIC_BEDROCK_BASE_URL": "",
+    }
+    assert (sidecar.directory / "directed").exists()
+
+
+def test_keys_stay_and_what_was_said_before_is_kept(sidecar: Sidecar) -> None:
+    changed = sidecar.points(
+        OPENAI_API_KEY='sk-\'of "mine" $HOME',
+        ANTHROPIC_AUTH_TOKEN="oauth",
+        OPENAI_BASE_URL="https://proxy.example/v1?a=$(b)`c`",
+        OPENAI_CUSTOM_HEADERS="x-one: 1\nx-two: 2",
+    )
+
+    assert "OPENAI_API_KEY" not in changed
+    assert "ANTHROPIC_API_KEY" not in changed
+    assert changed["LAMBDALLM_UPSTREAM_OPENAI_BASE_URL"] == "https://proxy.example/v1?a=$(b)`c`"
+    assert changed["OPENAI_CUSTOM_HEADERS"] == f"x-one: 1\nx-two: 2\nlambdallm-token: {KEY}"
+    assert changed["LAMBDALLM_UPSTREAM_OPENAI_CUSTOM_HEADERS"] == "x-one: 1\nx-two: 2"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "services"),
+    [
+        ("off", set()),
+        ("", {"openai", "anthropic", "bedrock"}),
+        ("openai", {"openai"}),
+        ("bedrock, anthropic", {"bedrock", "anthropic"}),
+        ("*", set()),
+    ],
+)
+def test_which_clients_may_be_chosen(
+    sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch, chosen: str, services: set[str]
+) -> None:
+    if chosen == "*":
+        with pytest.raises(json.JSONDecodeError):  # a sentence of ours stands before the report
+            sidecar.points(LAMBDALLM_DROP_IN=chosen)
+        return
+    changed = sidecar.points(LAMBDALLM_DROP_IN=chosen)
+
+    named = {
+        "openai": "OPENAI_BASE_URL",
+        "anthropic": "ANTHROPIC_BASE_URL",
+        "bedrock": "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
+    }
+    assert {service for service, name in named.items() if name in changed} == services
+
+
+def test_a_second_run_changes_nothing(sidecar: Sidecar) -> None:
+    first = sidecar.points(OPENAI_BASE_URL="https://proxy.example", ANTHROPIC_API_KEY="sk-ant")
+
+    assert sidecar.points(**first, ANTHROPIC_API_KEY="sk-ant") == {}
+
+
+def test_a_sidecar_that_sleeps_is_not_woken(sidecar: Sidecar) -> None:
+    (sidecar.directory / "starting").touch()
+
+    assert "OPENAI_BASE_URL" in sidecar.points()
+    assert not sidecar.was_asked()
+
+
+@pytest.mark.parametrize(
+    "left", ["", "none", "garbage", "65536 lambdallm-x", "1 somebody", "{port}", "{port} key"]
+)
+def test_without_a_sidecar_nothing_is_changed(sidecar: Sidecar, left: str) -> None:
+    clients = sidecar.directory / "clients"
+    clients.write_text(left.format(port=sidecar.port))
+    if left == "none":
+        clients.unlink()
+
+    assert sidecar.points() == {}
+
+
+def test_it_does_not_wait_for_one_that_will_not_listen(sidecar: Sidecar, tmp_path: Path) -> None:
+    """As in the layer, where the launcher stands beside it; `sleep` would fail this test."""
+    opt = tmp_path / "opt"
+    (opt / "extensions").mkdir(parents=True)
+    (opt / "extensions/lambdallm").touch()
+    (opt / "lambdallm").mkdir()
+    wrapper = shutil.copy(WRAPPER, opt / "lambdallm")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/sleep").write_text("#!/bin/sh\nexec tail -f /dev/null\n")
+    (tmp_path / "bin/sleep").chmod(0o755)
+    (sidecar.directory / "clients").write_text("none\n")
+
+    done = subprocess.run(
+        [wrapper, "/bin/echo", "the function"],
+        env={
+            "PATH": f"{tmp_path}/bin:/usr/bin:/bin",
+            "LAMBDALLM_DIRECTORY": str(sidecar.directory),
+        },
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "the function\n"
+
+
+def test_where_nobody_listens_any_more_nothing_is_changed(sidecar: Sidecar) -> None:
+    sidecar.listener.close()
+
+    assert sidecar.points() == {}
+    assert not (sidecar.directory / "directed").exists()
+
+
+def test_a_sidecar_that_is_not_to_be_looked_for_is_not_used(sidecar: Sidecar) -> None:
+    assert sidecar.points(LAMBDALLM_SIDECAR="off") == {}
+
+
+def test_a_folder_that_takes_no_files_is_no_reason_to_fail(sidecar: Sidecar) -> None:
+    (sidecar.directory / "directed").mkdir()  # so that nothing can be written there
+
+    assert "OPENAI_BASE_URL" in sidecar.points()
+
+
+def test_without_bash_the_function_runs_as_before(sidecar: Sidecar, tmp_path: Path) -> None:
+    shell = shutil.which("dash") or pytest.skip("there is no shell but bash")
+    done = subprocess.run(
+        [shell, str(WRAPPER), sys.executable, "-I", "-c", REPORT],
+        env={"PATH": str(tmp_path), "LAMBDALLM_DIRECTORY": str(sidecar.directory)},
+        capture_output=True,
+        check=True,
+    )
+
+    environ = json.loads(done.stdout)["environ"]
+    assert environ["NO_PROXY"] == "127.0.0.1,localhost"
+    assert "OPENAI_BASE_URL" not in environ
 
 
 def test_a_function_runs_behind_it(opt: Path, tmp_path: Path) -> None:

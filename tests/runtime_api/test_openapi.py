@@ -26,5 +26,6 @@ def test_every_route_is_described() -> None:
 
     for route in routes.ROUTES:
         operation = document["paths"][route.path][route.method.lower()]
-        name = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
+        kind = "application/x-ndjson" if route is routes.STREAM else "application/json"
+        name = operation["responses"]["200"]["content"][kind]["schema"]["$ref"]
         assert document["components"]["schemas"][name.rsplit("/", 1)[1]]["properties"]

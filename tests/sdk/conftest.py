@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from lambda_runtime_api.http1 import Request
 from lambdallm import _embedded, _transport
 from lambdallm.testing import MockProvider, mock_model
 from lambdallm_extension import engine as engines
 from lambdallm_extension.server.http import Server, listen
+from lambdallm_extension.server.replies import Reply, plain
 from lambdallm_extension.server.token import make_token, write_token
 from lambdallm_extension.settings import Settings
+from lambdallm_wire import names, routes
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +64,7 @@ class Sidecar:
         self.directory = directory
         self.engine = engines.build(Settings.from_environ())
         self.token = make_token()
+        self.engine.admit_clients("clients", lambda: (self.token.encode(),))
         self.requests: list[tuple[str, int]] = []
         self.disconnections: list[int] = []
         listener = listen(0)
@@ -73,12 +77,20 @@ class Sidecar:
         self.requests.append((path, connection))
         return self.engine.handle(method, path, body, connection=connection)
 
+    def serve_request(self, request: Request, body: bytes, *, connection: int) -> Reply:
+        own = request.target.startswith(names.SDK_PREFIX)
+        if own and request.target != routes.STREAM.path:
+            return plain(*self.handle(request.method, request.target, body, connection=connection))
+        self.requests.append((request.target, connection))
+        return self.engine.serve_request(request, body, connection=connection)
+
     def disconnected(self, connection: int) -> None:
         self.disconnections.append(connection)
         self.engine.disconnected(connection)
 
     def close(self) -> None:
         self._server.close()
+        self.engine.close()
 
     @property
     def paths(self) -> list[str]:

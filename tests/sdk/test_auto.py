@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
 import lambdallm
+import lambdallm_wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SDK = Path(lambdallm.__file__).parents[1]
 WRAPPER = SDK.parent / "layer/exec-wrapper"
+PATHS = [str(SDK), str(Path(lambdallm_wire.__file__).parents[1])]
+AUTO = f"import sys; sys.path[:0] = {PATHS!r}; import lambdallm.auto; "
+KEY = "lambdallm-0123456789abcdef"
 SAY = "import json, os; print(json.dumps([os.environ['NO_PROXY'], os.environ['no_proxy']]))"
 
 HOSTS = st.lists(
@@ -40,18 +49,76 @@ def python(code: str) -> list[str]:
 @example(variables={"NO_PROXY": "*"})
 @example(variables={"NO_PROXY": "in.example,*", "no_proxy": "out.example"})
 def test_it_leaves_the_environment_that_the_wrapper_leaves(variables: dict[str, str]) -> None:
-    itself = f"import sys; sys.path.insert(0, {str(SDK)!r}); import lambdallm.auto; "
-
-    assert said(python(itself + SAY), variables) == said([str(WRAPPER), *python(SAY)], variables)
+    assert said(python(AUTO + SAY), variables) == said([str(WRAPPER), *python(SAY)], variables)
 
 
 def test_a_second_time_changes_nothing() -> None:
-    again = (
-        f"import sys; sys.path.insert(0, {str(SDK)!r}); import lambdallm.auto; "
-        "import importlib; importlib.reload(lambdallm.auto); "
-    )
+    again = AUTO + "import importlib; importlib.reload(lambdallm.auto); "
 
     assert said(python(again + SAY), {"NO_PROXY": "a"}) == ["a,127.0.0.1,localhost"] * 2
+
+
+@pytest.fixture(scope="module")
+def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What a sidecar leaves while it listens; the folder."""
+    directory = tmp_path_factory.mktemp("sidecar")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        (directory / "clients").write_text(f"{listener.getsockname()[1]} {KEY}\n")
+        yield directory
+
+
+ENVIRON = "import json, os; print(json.dumps(sorted(os.environ.items())))"
+DIRECTED = st.sampled_from(
+    [
+        "OPENAI_BASE_URL",
+        "OPENAI_API_KEY",
+        "OPENAI_CUSTOM_HEADERS",
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_AUTH_TOKEN",
+        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
+        "ANTHROPIC_BEDROCK_BASE_URL",
+    ]
+)
+WORDS = st.sampled_from(
+    ["", "https://one.example/v1", "x-a: b\nx-c: d", "lambdallm-token: z", "$A `"]
+)
+
+
+@given(
+    variables=st.dictionaries(DIRECTED, WORDS),
+    chosen=st.sampled_from(["", "off", "openai", "anthropic, bedrock", "bedrock,openai,"]),
+    switch=st.sampled_from(["", "", "off"]),
+)
+@settings(max_examples=25, deadline=None)
+@example(variables={}, chosen="", switch="")
+@example(variables={"ANTHROPIC_AUTH_TOKEN": "$A `"}, chosen="", switch="")
+def test_it_points_clients_where_the_wrapper_does(
+    sidecar: Path, variables: dict[str, str], chosen: str, switch: str
+) -> None:
+    given = {
+        **variables,
+        "LAMBDALLM_DIRECTORY": str(sidecar),
+        "LAMBDALLM_DROP_IN": chosen,
+        "LAMBDALLM_SIDECAR": switch,
+    }
+    by_shell = {"PWD", "SHLVL", "OLDPWD", "_"}
+
+    itself, behind = (
+        said(python(AUTO + ENVIRON), given),
+        said([str(WRAPPER), *python(ENVIRON)], given),
+    )
+
+    assert [pair for pair in behind if pair[0] not in by_shell] == itself
+    both = said([str(WRAPPER), *python(AUTO + ENVIRON)], given)
+    assert [pair for pair in both if pair[0] not in by_shell] == itself
+
+
+def test_without_a_sidecar_clients_go_where_they_went(sidecar: Path, tmp_path: Path) -> None:
+    say = "import json, os; print(json.dumps([n for n in os.environ if 'OPENAI' in n]))"
+    port, _ = (sidecar / "clients").read_text().split()
+    for left in ("", "x", f"{port} somebody", "1 lambdallm-x", "99999 lambdallm-x"):
+        (tmp_path / "clients").write_text(left)
+        assert said(python(AUTO + say), {"LAMBDALLM_DIRECTORY": str(tmp_path)}) == []
 
 
 @pytest.mark.parametrize("client", ["httpx", "requests", "urllib.request"])

@@ -9,7 +9,7 @@ import pytest
 import lambdallm
 from fakes.units import with_session
 from lambdallm import _sidecar, _transport
-from lambdallm_wire import codec, errors as wire_errors
+from lambdallm_wire import codec, errors as wire_errors, routes
 
 
 def test_a_session_that_the_handler_does_not_want_leaves_nothing_behind(sidecar: Any) -> None:
@@ -105,7 +105,9 @@ def test_a_refusal_of_what_was_said_is_told_with_the_next_question(sidecar: Any,
     questions: dict[str, Callable[[], Any]] = {
         "window": work.window,
         "save": work.save,
-        "chat": lambda: work.chat({"work_id": "e", "call_id": "c"}, work.deadline_epoch_ms),
+        "chat": lambda: work.ask(
+            routes.CHAT, {"work_id": "e", "call_id": "c"}, work.deadline_epoch_ms
+        ),
         "end": lambda: work.end("ok", "", 1.0),
     }
 

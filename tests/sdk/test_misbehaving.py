@@ -156,7 +156,9 @@ def test_a_call_that_was_sent_is_never_sent_again(misbehaving: Any) -> None:
     work.begin()
 
     with pytest.raises(lambdallm.SidecarError, match="The call may have happened") as caught:
-        work.chat({"work_id": "work", "call_id": "c", "messages": []}, work.deadline_epoch_ms)
+        work.ask(
+            routes.CHAT, {"work_id": "work", "call_id": "c", "messages": []}, work.deadline_epoch_ms
+        )
 
     assert caught.value.retryable
     assert asked.count("/v1/chat") == 1

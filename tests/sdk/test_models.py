@@ -3,8 +3,9 @@
 import pytest
 
 from lambdallm import ConfigurationError, Model, ModelConfig, ModelResponse
-from lambdallm._models import resolve
+from lambdallm._models import DefaultModel, resolve
 from lambdallm_wire import names
+from lambdallm_wire.model_names import SHORT_NAMES
 
 
 def test_the_default_model_is_one_of_them_or_named_in_full() -> None:
@@ -16,13 +17,14 @@ def test_the_default_model_is_one_of_them_or_named_in_full() -> None:
 def test_every_member_has_an_alias(member: Model) -> None:
     alias = member.name.lower().replace("_", "-")
 
-    assert resolve(alias) == resolve(f"bedrock/{alias}") == resolve(member)
-    assert resolve(member).qualified_id == f"bedrock/{member.value}"
+    for given in (alias, f"bedrock/{alias}", member, member.value):
+        assert resolve(given).qualified_id == f"bedrock/{member.value}"
 
 
 @pytest.mark.parametrize(
     ("given", "qualified"),
     [
+        ("openai-compatible/llama", "openai-compatible/llama"),
         ("openai/gpt-5-mini", "openai/gpt-5-mini"),
         ("us.amazon.nova-pro-v1:0", "bedrock/us.amazon.nova-pro-v1:0"),
         (
@@ -34,6 +36,30 @@ def test_every_member_has_an_alias(member: Model) -> None:
 )
 def test_ids_get_their_provider(given: str, qualified: str) -> None:
     assert resolve(given).qualified_id == qualified
+
+
+@pytest.mark.parametrize("given", ["fast", "claude-haiku-5-5", "openai/gpt-5-mini"])
+def test_the_engine_is_asked_for_the_name_as_it_was_given(given: str) -> None:
+    assert resolve(given).wire_name == given  # an alias of the configuration may have any name
+
+
+def test_who_names_no_model_leaves_it_to_the_engine() -> None:
+    default = DefaultModel(names.DEFAULT_MODEL)
+
+    assert default.wire_name == ""
+    assert DefaultModel("scripted/of-a-variable").wire_name == "scripted/of-a-variable"
+    assert default == ModelConfig(names.DEFAULT_MODEL)
+
+
+def test_short_names_are_those_of_the_members() -> None:
+    members = {member.name.lower().replace("_", "-"): member.value for member in Model}
+
+    assert members == SHORT_NAMES
+
+
+def test_a_length_is_sent_only_when_it_was_given() -> None:
+    assert ModelConfig("m").parameters() == {}
+    assert ModelConfig("m", max_tokens=int("1024")).parameters() == {"max_tokens": 1_024}
 
 
 def test_a_config_is_kept() -> None:

@@ -10,6 +10,7 @@ import lambdallm
 from fakes.units import make_work
 from lambdallm import _sidecar, _transport
 from lambdallm._pool import CALLS_MAX
+from lambdallm_wire import routes
 
 
 class Crowd:
@@ -40,7 +41,9 @@ def test_more_calls_at_once_than_places_wait_for_each_other(sidecar: Any) -> Non
     done: list[Any] = []
     threads = [
         threading.Thread(
-            target=lambda n=n: done.append(work.chat({"call_id": str(n)}, work.deadline_epoch_ms))
+            target=lambda n=n: done.append(
+                work.ask(routes.CHAT, {"call_id": str(n)}, work.deadline_epoch_ms)
+            )
         )
         for n in range(3 * CALLS_MAX)
     ]
@@ -62,7 +65,9 @@ def test_a_call_that_finds_no_place_in_time_was_not_made(sidecar: Any) -> None:
     crowd, work = Crowd(sidecar), make_work()
     work.begin()
     threads = [
-        threading.Thread(target=lambda: work.chat({"call_id": "c"}, work.deadline_epoch_ms))
+        threading.Thread(
+            target=lambda: work.ask(routes.CHAT, {"call_id": "c"}, work.deadline_epoch_ms)
+        )
         for _ in range(CALLS_MAX)
     ]
     for thread in threads:
@@ -70,11 +75,11 @@ def test_a_call_that_finds_no_place_in_time_was_not_made(sidecar: Any) -> None:
     while crowd.now < CALLS_MAX:
         time.sleep(0.001)
     with pytest.raises(lambdallm.SidecarError, match="was not made") as refused:
-        work.chat({"call_id": "late"}, 0)
+        work.ask(routes.CHAT, {"call_id": "late"}, 0)
     crowd.go.set()
     for thread in threads:
         thread.join()
 
     assert refused.value.retryable
-    assert work.chat({"call_id": "later"}, work.deadline_epoch_ms)
+    assert work.ask(routes.CHAT, {"call_id": "later"}, work.deadline_epoch_ms)
     work.end("ok", "", 1.0)

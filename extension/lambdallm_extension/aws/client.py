@@ -6,19 +6,33 @@ import sys
 
 from lambda_runtime_api import http1
 from lambdallm_extension import VERSION
-from lambdallm_extension.aws.endpoints import require_region, resolve
+from lambdallm_extension.aws.endpoints import require_region, resolve, variable
 from lambdallm_extension.aws.signing import sign
 from lambdallm_extension.http_client.client import HttpClient
 from lambdallm_extension.http_client.failures import AnswerLostError, NotSentError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from lambda_runtime_api.http1 import Headers
-    from lambdallm_extension.aws.credentials import CredentialSource
+    from lambdallm_extension.aws.signing import Credentials
     from lambdallm_extension.http_client.client import Exchange, HttpReply
     from lambdallm_extension.http_client.urls import Url
     from lambdallm_extension.ports import Clock
     from lambdallm_extension.settings import Settings
+
+    class KeySource(Protocol):
+        """What is signed with: the environment's credentials, or a role's."""
+
+        def current(self) -> Credentials:
+            """Return credentials that are valid now."""
+            ...
+
+        def forget(self) -> None:
+            """Drop those that AWS refused as expired."""
+            ...
+
 
 __all__ = ["AnswerLostError", "AwsClient", "NotSentError"]
 
@@ -26,6 +40,8 @@ _UNSIGNED_HEADERS: Headers = [
     ("accept-encoding", "identity"),
     ("user-agent", f"lambdallm/{VERSION} python/{sys.version_info[0]}.{sys.version_info[1]}"),
 ]
+
+_WITH_BODY = ("POST", "PUT", "PATCH")
 
 
 class AwsClient:
@@ -35,10 +51,11 @@ class AwsClient:
         self,
         service: str,
         settings: Settings,
-        credentials: CredentialSource,
+        credentials: KeySource,
         clock: Clock,
         *,
         signing_name: str | None = None,
+        bearer_token: str = "",
     ) -> None:
         """Name the service.
 
@@ -48,12 +65,14 @@ class AwsClient:
             credentials: What to sign with.
             clock: Wall clock for signatures, deadlines and the age of idle connections.
             signing_name: Where it is not the host's name: `bedrock` for `bedrock-runtime`.
+            bearer_token: Sent in the place of a signature, by services that take one.
         """
         self._service = service
         self._signing_name = signing_name or service
         self._settings = settings
         self._credentials = credentials
         self._clock = clock
+        self._bearer_token = bearer_token
         self._url: Url | None = None
         self._http = HttpClient(service, lambda: self.url, settings.environ, clock)
 
@@ -124,6 +143,7 @@ class AwsClient:
         body: bytes,
         *,
         query: str = "",
+        key: Headers | None = None,
         deadline_ms: int,
         connect_timeout_seconds: float = 3.0,
         read_timeout_seconds: float = 60.0,
@@ -136,6 +156,7 @@ class AwsClient:
             headers: Signed as they are; `host`, `content-length`, date and signature are added.
             body: The payload.
             query: Behind the path's `?`, percent-encoded.
+            key: Headers that authenticate the request, sent in the place of a signature.
             deadline_ms: Wall clock, epoch milliseconds; bounds all steps together.
             connect_timeout_seconds: For each step until the request leaves.
             read_timeout_seconds: For each wait for more bytes of the reply.
@@ -148,7 +169,7 @@ class AwsClient:
             connect_seconds=connect_timeout_seconds,
             read_seconds=read_timeout_seconds,
         )
-        request = self._encode(method, path, query, headers, body)
+        request = self._encode(method, path, query, headers, body, key)
         try:
             return self._http.open(method, request, patience)
         except NotSentError as error:
@@ -169,15 +190,27 @@ class AwsClient:
         """Close the connections, those in use when their call ends."""
         self._http.close()
 
-    def _encode(self, method: str, path: str, query: str, headers: Headers, body: bytes) -> bytes:
+    def _encode(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: Headers,
+        body: bytes,
+        key: Headers | None = None,
+    ) -> bytes:
         url = self.url
         full_path = url.path + path
-        signed = [("host", url.authority), *headers]
-        added = sign(
+        sent = [("host", url.authority), *headers]
+        given = {name.lower() for name, _ in headers}
+        unsigned = [header for header in _UNSIGNED_HEADERS if header[0] not in given]
+        if self._bearer_token and not key:
+            key = [("authorization", f"Bearer {self._bearer_token}")]
+        added = key or sign(
             method,
             full_path,
             query,
-            signed,
+            sent,
             body,
             credentials=self._credentials.current(),
             region=require_region(self._settings),
@@ -185,7 +218,8 @@ class AwsClient:
             epoch_ms=self._clock.epoch_ms(),
         )
         target = f"{full_path}?{query}" if query else full_path
-        return http1.encode_request(method, target, [*signed, *added, *_UNSIGNED_HEADERS], body)
+        content = body if body or method in _WITH_BODY else None
+        return http1.encode_request(method, target, [*sent, *added, *unsigned], content)
 
     def _unreached(self, error: NotSentError) -> NotSentError:
         return NotSentError(f"{error}. {self._ways_there()}")
@@ -193,8 +227,7 @@ class AwsClient:
     def _ways_there(self) -> str:
         """Say what makes the service reachable from a VPC, where functions lack a way mostly."""
         kind = "a gateway" if self._service == "dynamodb" else "an interface"
-        variable = f"AWS_ENDPOINT_URL_{self._service.upper().replace('-', '_')}"
         return (
             f"A function in a VPC reaches {self._service} through {kind} endpoint or a NAT "
-            f"gateway; {variable} names another address."
+            f"gateway; {variable(self._service)} names another address."
         )

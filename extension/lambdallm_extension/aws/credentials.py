@@ -34,6 +34,12 @@ RENEW_BEFORE_MS = 300_000
 RENEW_AGAIN_MS = 10_000
 """After a failed renewal the old ones are used for so long before the endpoint is asked again."""
 
+LOOK_AGAIN_MS = 1_000
+"""Between two looks for newer credentials because somebody seems to have some."""
+
+KNOWN_MAX = 4
+"""Credentials that are recognised: the current ones, and those of renewals before."""
+
 FETCH_TIMEOUT_MS = 2_000
 """The endpoint is on this machine. botocore waits as long."""
 
@@ -57,6 +63,8 @@ class CredentialSource:
         self._lock = Lock()
         self._current: Credentials | None = None
         self._renew_at_ms: int | None = None
+        self._handed_out: tuple[Credentials, ...] = ()
+        self._looked_at_ms = 0
 
     def current(self) -> Credentials:
         """Return credentials, fetched if they are missing or about to expire.
@@ -86,6 +94,38 @@ class CredentialSource:
             self._current = None
             self._renew_at_ms = None
 
+    def known(self, access_key_id: str) -> Credentials | None:
+        """Return this environment's credentials of that key id, or None if it never had such.
+
+        Those before a renewal are known, too: a client of the function that fetched its own keeps
+        them as long as they last. It may as well have fetched newer ones than these, so a key id
+        that is not known makes the endpoint be asked again, once a second at most.
+
+        Raises:
+            SettingError, NotSentError: As `current`.
+        """
+        self.current()
+        found = self._find(access_key_id)
+        if found is not None or self._renew_at_ms is None:
+            return found
+        with self._lock:
+            now_ms = self._clock.epoch_ms()
+            if not 0 <= now_ms - self._looked_at_ms < LOOK_AGAIN_MS:
+                self._looked_at_ms = now_ms
+                self._renew(self._current)
+        return self._find(access_key_id)
+
+    @property
+    def handed_out(self) -> tuple[Credentials, ...]:
+        """Those that are known, the newest first. Waits for nobody."""
+        return self._handed_out
+
+    def _find(self, access_key_id: str) -> Credentials | None:
+        for credentials in self._handed_out:
+            if credentials.access_key_id == access_key_id:
+                return credentials
+        return None
+
     def _renew(self, seen: Credentials | None) -> Credentials:
         if self._current is not None and self._current is not seen:
             return self._current  # Another thread was first.
@@ -99,6 +139,8 @@ class CredentialSource:
             return seen
         self._renew_at_ms = _renewal(renewed, now_ms)
         self._current = renewed
+        others = (old for old in self._handed_out if old.access_key_id != renewed.access_key_id)
+        self._handed_out = (renewed, *others)[:KNOWN_MAX]
         return renewed
 
     def _load(self) -> Credentials:

@@ -24,8 +24,18 @@ _PARTITIONS = (
     ("", "aws", "amazonaws.com", "api.aws"),
 )
 
-_FIPS_ALREADY = ("dynamodb.us-gov-west-1", "dynamodb.us-gov-east-1")
+_FIPS_ALREADY = (
+    "dynamodb.us-gov-west-1",
+    "dynamodb.us-gov-east-1",
+    "runtime.sagemaker.us-gov-west-1",
+    "runtime.sagemaker.us-gov-east-1",
+    "sts.us-gov-west-1",
+    "sts.us-gov-east-1",
+)
 """Where the ordinary host is the FIPS host, unless it is asked for with a dual stack."""
+
+_IN_VARIABLES = {"secretsmanager": "secrets-manager", "runtime.sagemaker": "sagemaker-runtime"}
+"""Services whose variable spells them otherwise than their host does."""
 
 
 def resolve(service: str, settings: Settings) -> Url:
@@ -39,20 +49,27 @@ def resolve(service: str, settings: Settings) -> Url:
         SettingError: No region is set, or an endpoint is not a URL.
     """
     region = require_region(settings)
-    for key, setting in ((service, _variable(service)), ("", "AWS_ENDPOINT_URL")):
+    own = _IN_VARIABLES.get(service, service)
+    for key, setting in ((own, variable(service)), ("", "AWS_ENDPOINT_URL")):
         if settings.endpoints.get(key):
             return parse_url(settings.endpoints[key], setting)
     _, domain, dual_stack_domain = _partition(region)
     dual_stack = _flag(settings, "AWS_USE_DUALSTACK_ENDPOINT")
     host = f"{service}.{region}"
     if _flag(settings, "AWS_USE_FIPS_ENDPOINT") and (dual_stack or host not in _FIPS_ALREADY):
-        host = f"{service}-fips.{region}"
+        host = f"{_fips_name(service, region, dual_stack)}.{region}"
     return Url("https", f"{host}.{dual_stack_domain if dual_stack else domain}", 443)
 
 
 def arn_partition(region: str) -> str:
     """Return what ARNs of a region begin with after `arn:`, such as `aws-us-gov`."""
     return _partition(region)[0]
+
+
+def variable(service: str) -> str:
+    """Return which variable names another address of a service."""
+    name = _IN_VARIABLES.get(service, service)
+    return f"AWS_ENDPOINT_URL_{name.upper().replace('-', '_')}"
 
 
 def require_region(settings: Settings) -> str:
@@ -70,16 +87,18 @@ def require_region(settings: Settings) -> str:
     return settings.region
 
 
+def _fips_name(service: str, region: str, dual_stack: bool) -> str:
+    if service == "runtime.sagemaker" and not dual_stack and _partition(region)[0] == "aws":
+        return "runtime-fips.sagemaker"
+    return f"{service}-fips"
+
+
 def _partition(region: str) -> tuple[str, str, str]:
     return next(
         (name, domain, dual_stack_domain)
         for beginning, name, domain, dual_stack_domain in _PARTITIONS
         if region.startswith(beginning)
     )
-
-
-def _variable(service: str) -> str:
-    return f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}"
 
 
 def _flag(settings: Settings, name: str) -> bool:

@@ -20,7 +20,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambda_runtime_api.http1 import Headers
 
-_ALGORITHM = "AWS4-HMAC-SHA256"
+ALGORITHM = "AWS4-HMAC-SHA256"
+
+TERMINATOR = "aws4_request"
+"""What every scope ends with."""
 
 _UNSIGNED = frozenset(
     (
@@ -87,29 +90,70 @@ def sign(  # noqa: PLR0913 - a request has as many parts
         service: The signing name, such as `bedrock` (for the host `bedrock-runtime`).
         epoch_ms: Wall clock; AWS allows it to be five minutes off.
     """
-    timestamp = strftime("%Y%m%dT%H%M%SZ", gmtime(epoch_ms // 1000))
+    timestamp = timestamp_of(epoch_ms)
     added = [("x-amz-date", timestamp)]
     if credentials.session_token:
         added.append(("x-amz-security-token", credentials.session_token))
-    canonical_headers, signed_headers, body_hash = _canonical_headers([*headers, *added])
-    canonical_request = (
-        f"{method.upper()}\n{_canonical_path(path)}\n{_canonical_query(query)}\n"
-        f"{canonical_headers}\n{signed_headers}\n{body_hash or sha256(body).hexdigest()}"
+    to_sign = [header for header in (*headers, *added) if header[0].lower() not in _UNSIGNED]
+    scope = f"{timestamp[:8]}/{region}/{service}/{TERMINATOR}"
+    signed_names, signature = signature_of(
+        method,
+        path,
+        query,
+        to_sign,
+        body,
+        secret_access_key=credentials.secret_access_key,
+        scope=scope,
+        timestamp=timestamp,
     )
-    day = timestamp[:8]
-    scope = f"{day}/{region}/{service}/aws4_request"
-    request_hash = sha256(canonical_request.encode()).hexdigest()
-    signature = digest(
-        _signing_key(credentials.secret_access_key, day, region, service),
-        f"{_ALGORITHM}\n{timestamp}\n{scope}\n{request_hash}".encode(),
-        "sha256",
-    ).hex()
     authorization = (
-        f"{_ALGORITHM} Credential={credentials.access_key_id}/{scope}, "
-        f"SignedHeaders={signed_headers}, Signature={signature}"
+        f"{ALGORITHM} Credential={credentials.access_key_id}/{scope}, "
+        f"SignedHeaders={signed_names}, Signature={signature}"
     )
     added.append(("authorization", authorization))
     return added
+
+
+def signature_of(  # noqa: PLR0913 - a request has as many parts
+    method: str,
+    path: str,
+    query: str,
+    headers: Headers,
+    body: bytes,
+    *,
+    secret_access_key: str,
+    scope: str,
+    timestamp: str,
+) -> tuple[str, str]:
+    """Return the names of the signed headers, and the signature in hex.
+
+    Args:
+        method: As it is sent.
+        path: As it is sent, percent-encoded once.
+        query: As it is sent, without the question mark.
+        headers: Those that are signed, and no other.
+        body: As it is sent; where `x-amz-content-sha256` is signed, that stands for it.
+        secret_access_key: Belongs to the key id that the signature goes with.
+        scope: `20261121/eu-central-1/bedrock/aws4_request`.
+        timestamp: `20261121T131819Z`.
+    """
+    canonical_headers, signed_names, body_hash = _canonical_headers(headers)
+    canonical_request = (
+        f"{method.upper()}\n{_canonical_path(path)}\n{_canonical_query(query)}\n"
+        f"{canonical_headers}\n{signed_names}\n{body_hash or sha256(body).hexdigest()}"
+    )
+    request_hash = sha256(canonical_request.encode()).hexdigest()
+    signature = digest(
+        _signing_key(secret_access_key, scope),
+        f"{ALGORITHM}\n{timestamp}\n{scope}\n{request_hash}".encode(),
+        "sha256",
+    ).hex()
+    return signed_names, signature
+
+
+def timestamp_of(epoch_ms: int) -> str:
+    """Return an instant as `x-amz-date` says it; such texts sort as the instants do."""
+    return strftime("%Y%m%dT%H%M%SZ", gmtime(epoch_ms // 1000))
 
 
 def encode_label(text: str) -> str:
@@ -118,10 +162,10 @@ def encode_label(text: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def _signing_key(secret: str, day: str, region: str, service: str) -> bytes:
+def _signing_key(secret: str, scope: str) -> bytes:
     """Derive the key of a day; kept, because four of the five HMACs are always the same."""
     key = f"AWS4{secret}".encode()
-    for part in (day, region, service, "aws4_request"):
+    for part in scope.split("/"):
         key = digest(key, part.encode(), "sha256")
     return key
 
@@ -130,9 +174,7 @@ def _canonical_headers(headers: Headers) -> tuple[str, str, str]:
     """Return the header lines, the names that are signed, and the body's hash if given."""
     values: dict[str, list[str]] = {}
     for name, value in headers:
-        lower = name.lower()
-        if lower not in _UNSIGNED:
-            values.setdefault(lower, []).append(" ".join(value.split()))
+        values.setdefault(name.lower(), []).append(" ".join(value.split()))
     names = sorted(values)
     lines = "".join([f"{name}:{','.join(values[name])}\n" for name in names])
     return lines, ";".join(names), values.get("x-amz-content-sha256", [""])[0]

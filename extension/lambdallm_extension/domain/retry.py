@@ -1,6 +1,12 @@
-"""When to ask again: full jitter, the server's own word first, never beyond the deadline."""
+"""When to ask again: full jitter, the server's own word first, never beyond the deadline.
+
+And how often in all: retries are a share of the calls, so that an outage is not answered with
+several times the load.
+"""
 
 from __future__ import annotations
+
+from lambda_runtime_api.declarations import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,3 +39,21 @@ def delay_ms(
     if wait + USEFUL_MS > remaining_ms:
         return None
     return int(wait)
+
+
+BUDGET_MAX = 10.0
+"""Retries that may be saved up: as many as a burst of failures after a quiet time may take."""
+
+
+class RetryBudget(NamedTuple):
+    """How many retries are left: each call earns a share of one, each retry takes a whole one."""
+
+    left: float = BUDGET_MAX
+
+    def earn(self, share: float) -> RetryBudget:
+        """Return the budget after a call."""
+        return RetryBudget(min(BUDGET_MAX, self.left + share))
+
+    def take(self) -> RetryBudget | None:
+        """Return the budget after a retry, None when there is none left."""
+        return RetryBudget(self.left - 1) if self.left >= 1 else None

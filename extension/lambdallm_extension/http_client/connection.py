@@ -9,6 +9,7 @@ from lambda_runtime_api import http1
 from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension.errors import DeadlineError, SettingError
 from lambdallm_extension.http_client.failures import AnswerLostError, NotSentError
+from lambdallm_extension.http_client.sockets import Socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,11 +26,8 @@ if TYPE_CHECKING:
 
 _OK = 200
 
-
-class _Socket(_socket.socket):
-    """A socket that TLS can refer to weakly; the module `socket` costs 4 ms more to load."""
-
-    __slots__ = ("__weakref__",)
+WAIT_MARGIN_SECONDS = 0.05
+"""By which a read may end late, so that not every chunk of a stream sets a time of its own."""
 
 
 class Patience(NamedTuple):
@@ -68,11 +66,11 @@ class Connection:
         idle_since: When it was last put aside; None before.
     """
 
-    __slots__ = ("_name", "_quiet", "_reader", "_received", "_socket", "idle_since")
+    __slots__ = ("_name", "_quiet", "_reader", "_received", "_socket", "_waits", "idle_since")
 
     def __init__(
         self,
-        connected: _Socket | TlsStream,
+        connected: Socket | TlsStream,
         name: str,
         quiet: tuple[type[OSError], ...] = (BlockingIOError,),
     ) -> None:
@@ -87,6 +85,7 @@ class Connection:
         self._quiet = quiet
         self._reader = http1.Reader(requests=False)
         self._received = False
+        self._waits = 0.0
         self._name = name
         self.idle_since: Moment | None = None
 
@@ -108,6 +107,7 @@ class Connection:
         self._received = False
         self._reader.expect(method)
         try:
+            self._waits = 0.0
             self._socket.settimeout(timeout)
             self._socket.sendall(request)
         except OSError as error:
@@ -164,8 +164,13 @@ class Connection:
         seconds = patience.to_read()
         if seconds <= 0:
             raise TimeoutError
-        self._socket.settimeout(seconds)
-        received = self._socket.recv(http1.RECEIVE_BYTES)
+        if not self._waits - WAIT_MARGIN_SECONDS <= seconds <= self._waits:
+            self._waits = seconds
+            self._socket.block(seconds)
+        try:
+            received = self._socket.recv(http1.RECEIVE_BYTES)
+        except self._quiet as error:
+            raise TimeoutError from error
         self._received = self._received or bool(received)
         self._reader.feed(received)
 
@@ -180,6 +185,7 @@ class Connection:
         Only silence is life. A real `recv` is needed rather than a look at the socket: over TLS
         1.3 session tickets arrive unasked, and OpenSSL consumes them here.
         """
+        self._waits = 0.0
         try:
             self._socket.settimeout(0)
             self._socket.recv(1)
@@ -205,7 +211,7 @@ def open_connection(
         SettingError: The peer's certificate is not trusted, or a setting about trust is wrong.
     """
     name = f"{url.host}:{url.port}"
-    opened: _Socket | None = None
+    opened: Socket | None = None
     connection: Connection | None = None
     try:
         opened = _connect(proxy or url, patience)
@@ -226,14 +232,14 @@ def open_connection(
             opened.close()
 
 
-def _connect(url: Url, patience: Patience) -> _Socket:
+def _connect(url: Url, patience: Patience) -> Socket:
     """Try each address of the host; unlike `create_connection`, all within one deadline."""
     failure: OSError = OSError("the name has no address")
     # As bytes it needs no codec for international names, which loads four modules.
     host = url.host.encode("ascii") if url.host.isascii() else url.host
     found = _socket.getaddrinfo(host, url.port, 0, _socket.SOCK_STREAM)
     for family, kind, protocol, _, address in found:
-        attempt = _Socket(family, kind, protocol)
+        attempt = Socket(family, kind, protocol)
         try:
             attempt.settimeout(patience.to_connect())
             attempt.connect(address)
@@ -250,7 +256,7 @@ def _connect(url: Url, patience: Patience) -> _Socket:
 
 
 def _secure(
-    opened: _Socket, name: str, url: Url, environ: Mapping[str, str], patience: Patience
+    opened: Socket, name: str, url: Url, environ: Mapping[str, str], patience: Patience
 ) -> Connection:
     import _ssl  # OpenSSL, which plain endpoints do without.
 
@@ -269,7 +275,7 @@ def _secure(
     return Connection(stream, name, TlsStream.QUIET)
 
 
-def _open_tunnel(opened: _Socket, proxy: Url, url: Url, patience: Patience) -> None:
+def _open_tunnel(opened: Socket, proxy: Url, url: Url, patience: Patience) -> None:
     host = f"[{url.host}]" if ":" in url.host else url.host
     target = f"{host}:{url.port}"
     headers = [("host", target)]

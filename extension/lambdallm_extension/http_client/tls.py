@@ -16,6 +16,7 @@ from os import path, scandir
 from threading import Lock
 
 from lambdallm_extension.errors import SettingError
+from lambdallm_extension.http_client.sockets import block
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,6 +124,10 @@ class TlsStream:
         )
         self._session.do_handshake()
         self.settimeout = connected.settimeout
+
+    def block(self, seconds: float) -> None:
+        """Let reads wait; see `sockets.block`."""
+        block(self._socket, seconds)
 
     def recv(self, size: int) -> bytes:
         """Read up to so many bytes, none at the end, which a peer need not announce."""

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 
+from lambda_runtime_api.declarations import Protocol
 from lambdallm_extension import VERSION, errors, startup
-from lambdallm_wire import codec, errors as wire_errors, names, routes, turns as wire_turns
+from lambdallm_extension.server import checks
+from lambdallm_extension.server.replies import LINES, OK, Reply, plain
+from lambdallm_extension.server.under_way import Counted, CountedBody, UnitOfWork
+from lambdallm_wire import codec, errors as wire_errors, names, routes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,14 +17,26 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lambdallm_extension.ports import Telemetry
+    from lambdallm_extension.server.replies import Body
+    from lambdallm_extension.server.under_way import UnderWay
     from lambdallm_extension.services.chat import Chat
+    from lambdallm_extension.services.embedding import Embedding
     from lambdallm_extension.services.invocations import Invocations
+    from lambdallm_extension.services.works import Work
     from lambdallm_wire.codec import Message
     from lambdallm_wire.problems import Problem
 
-SESSION_ID_MAX = 256
-IDENTITY_MAX = 512
-"""A DynamoDB sort key holds 1,024 bytes."""
+
+class Models(Protocol):
+    """The use cases that ask models, each opened at its first use."""
+
+    def chat(self) -> Chat:
+        """Return the one for chats."""
+        ...
+
+    def embedding(self) -> Embedding:
+        """Return the one for vectors."""
+        ...
 
 
 class Handlers:
@@ -29,15 +45,17 @@ class Handlers:
     def __init__(
         self,
         invocations: Invocations,
-        chat: Callable[[], Chat],
+        models: Models,
         telemetry: Telemetry,
+        under_way: UnderWay,
         *,
         environment_id: Callable[[], str],
         renew: Callable[[], bool],
     ) -> None:
         self._invocations = invocations
-        self._chat = chat
+        self._models = models
         self._telemetry = telemetry
+        self._under_way = under_way
         self._environment_id = environment_id
         self._renew = renew
         self._versions_compared = False
@@ -48,6 +66,8 @@ class Handlers:
             _address(routes.APPEND): self._append,
             _address(routes.SAVE): self._save,
             _address(routes.CHAT): self._ask,
+            _address(routes.PERFORMED): self._performed,
+            _address(routes.EMBED): self._embed,
             _address(routes.HEALTH): self._health,
             _address(routes.RESTORED): self._restored,
         }
@@ -61,15 +81,36 @@ class Handlers:
             body: The message, empty where the route takes none.
             connection: Identifies the caller's connection; its end closes what it began.
         """
+        handler = self._routes.get((method, path))
+        if handler is None:
+            detail = f"There is no {method} {path}. Is the SDK newer than the layer?"
+            return _refusal(wire_errors.problem("not_found", detail))
+        return self._guarded(method, path, body, lambda message: handler(message, connection))
+
+    def stream(self, body: bytes) -> Reply:
+        """Answer `routes.STREAM`: in lines, or with a problem before the first. Never raises."""
+        opened: list[Body] = []
+
+        def open_stream(message: Message) -> Message:
+            begun = self._open_stream(message)
+            if isinstance(begun, dict):
+                return begun
+            opened.append(begun)
+            return {}
+
+        route = routes.STREAM
+        status, reply = self._guarded(route.method, route.path, body, open_stream)
+        return Reply(status, LINES, b"", opened[0]) if opened else plain(status, reply)
+
+    def _guarded(
+        self, method: str, path: str, body: bytes, act: Callable[[Message], Any]
+    ) -> tuple[int, bytes]:
+        """Decode a message, do what it asks for, and encode what came of it."""
         work_id = None
         try:
-            handler = self._routes.get((method, path))
-            if handler is None:
-                detail = f"There is no {method} {path}. Is the SDK newer than the layer?"
-                return _refusal(wire_errors.problem("not_found", detail))
             message = codec.decode(body) if body else {}
             work_id = message.get("work_id")
-            return 200, codec.encode(handler(message, connection))
+            return OK, codec.encode(act(message))
         except errors.ExtensionError as error:
             return _refusal(error.to_problem(work_id if isinstance(work_id, str) else None))
         except codec.CodecError as error:
@@ -87,32 +128,34 @@ class Handlers:
         return self._version()
 
     def _begin(self, message: Message, connection: int) -> Message:
-        _require(message, work_id=str, request_id=str, deadline_epoch_ms=int, wire_version=int)
+        checks.require(
+            message, work_id=str, request_id=str, deadline_epoch_ms=int, wire_version=int
+        )
         if "continues" in message:
-            _require(message, continues=str)
-        _check_wire(message["wire_version"])
+            checks.require(message, continues=str)
+        checks.check_wire(message["wire_version"])
         rule = message.get("session")
         if rule is not None:
-            _check_rule(rule)
+            checks.check_rule(rule)
         self._compare_versions(message)
         writer = self._invocations.begin(message, connection)  # type: ignore[arg-type]  # checked
         return {**self._version(), "writer": writer}
 
     def _end(self, message: Message, connection: int) -> Any:
-        _require(message, work_id=str)
+        checks.require(message, work_id=str)
         if not isinstance(message.get("handler_ms", 0.0), int | float):
             reason = "The field 'handler_ms' must be a number."
             raise errors.InvalidRequestError(reason)
         return self._invocations.end(message, connection)  # type: ignore[arg-type]
 
     def _window(self, message: Message, _connection: int) -> Any:
-        _require(message, work_id=str)
+        checks.require(message, work_id=str)
         return self._invocations.session(message["work_id"]).window()
 
     def _append(self, message: Message, _connection: int) -> Message:
-        _require(message, work_id=str)
+        checks.require(message, work_id=str)
         turns, metadata = message.get("turns", []), message.get("metadata")
-        _check_turns(turns)
+        checks.check_turns(turns)
         if not isinstance(metadata, dict | None):
             reason = "The field 'metadata' must be an object."
             raise errors.InvalidRequestError(reason)
@@ -122,22 +165,52 @@ class Handlers:
         return {"accepted": len(turns)}
 
     def _save(self, message: Message, _connection: int) -> Message:
-        _require(message, work_id=str)
+        checks.require(message, work_id=str)
         work = self._invocations.find(message["work_id"])
         return {"version": self._invocations.session(message["work_id"]).save(work.store_seconds())}
 
     def _ask(self, message: Message, _connection: int) -> Any:
-        _require(message, work_id=str, call_id=str, messages=list)
-        _check_messages(message["messages"])
+        checks.check_chat(message)
         work = self._invocations.find(message["work_id"])
-        deadline_ms = min(work.deadline_ms, message.get("deadline_epoch_ms", work.deadline_ms))
+        with self._calling(work):
+            deadline_ms = _deadline_ms(work, message)
+            return self._models.chat().ask(message, work.totals, deadline_ms=deadline_ms)  # type: ignore[arg-type]
+
+    def _performed(self, message: Message, _connection: int) -> Any:
+        checks.check_performed(message)
+        work = self._invocations.find(message["work_id"])
+        with self._calling(work):
+            return self._models.chat().performed(message, deadline_ms=_deadline_ms(work, message))  # type: ignore[arg-type]
+
+    def _embed(self, message: Message, _connection: int) -> Any:
+        checks.require(message, work_id=str, call_id=str, model=str, texts=list)
+        if not message["texts"] or not all(isinstance(text, str) for text in message["texts"]):
+            reason = "The field 'texts' must be a list of texts, with at least one in it."
+            raise errors.InvalidRequestError(reason)
+        checks.check_routing(message)
+        work = self._invocations.find(message["work_id"])
+        with self._calling(work):
+            deadline_ms = _deadline_ms(work, message)
+            return self._models.embedding().embed(message, work.totals, deadline_ms=deadline_ms)  # type: ignore[arg-type]
+
+    def _open_stream(self, message: Message) -> Body | Message:
+        checks.check_chat(message)
+        work = self._invocations.find(message["work_id"])
+        payer = UnitOfWork(work, self._telemetry)
+        self._under_way.begin(payer)
         try:
-            with work.calling():
-                return self._chat().ask(message, work.totals, deadline_ms=deadline_ms)  # type: ignore[arg-type]
-        finally:
-            late = work.late_report()
-            if late is not None:
-                self._telemetry.emit(late)
+            deadline_ms = _deadline_ms(work, message)
+            begun = self._models.chat().stream(message, work.totals, deadline_ms=deadline_ms)  # type: ignore[arg-type]
+        except BaseException:
+            self._under_way.end(payer)
+            raise
+        if isinstance(begun, dict):
+            self._under_way.end(payer)
+            return begun
+        return CountedBody(begun, self._under_way, payer)
+
+    def _calling(self, work: Work) -> Counted:
+        return Counted(self._under_way, UnitOfWork(work, self._telemetry))
 
     def _compare_versions(self, message: Message) -> None:
         """Say once that SDK and layer are of different versions."""
@@ -163,74 +236,7 @@ def _refusal(problem: Problem) -> tuple[int, bytes]:
     return problem["status"], codec.encode(problem)
 
 
-def _require(message: Message, **kinds: type) -> None:
-    for field, kind in kinds.items():
-        value = message.get(field)
-        if not isinstance(value, kind) or value == "":
-            reason = f"The field {field!r} must be a {kind.__name__} that is not empty."
-            raise errors.InvalidRequestError(reason)
-
-
-def _check_turns(turns: object) -> None:
-    """Refuse what would be in the way of every later event of the session."""
-    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
-        reason = "The field 'turns' must be a list of turns."
-        raise errors.InvalidRequestError(reason)
-    for turn in turns:
-        _require(turn, role=str, at_epoch_ms=int)
-        if "content" not in turn:
-            reason = "A turn needs a content."
-            raise errors.InvalidRequestError(reason)
-        if not isinstance(turn.get("metadata"), dict | None):
-            reason = "The metadata of a turn must be an object."
-            raise errors.InvalidRequestError(reason)
-        fault = wire_turns.fault_of(turn)
-        if fault is not None:
-            raise errors.InvalidRequestError(fault)
-
-
-def _check_messages(messages: list[Any]) -> None:
-    """Refuse what is no conversation; what a model takes of it is its provider's to say."""
-    for index, message in enumerate(messages):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            reason = f"Message {index} must be an object with a role and a content."
-            raise errors.InvalidRequestError(reason)
-        fault = wire_turns.content_fault_of(message.get("content"))
-        if fault is not None:
-            reason = f"Message {index}: {fault}"
-            raise errors.InvalidRequestError(reason)
-
-
-def _check_wire(version: int) -> None:
-    """Refuse an SDK that is more than one version away: neighbours understand each other."""
-    if abs(version - names.WIRE_VERSION) > 1:
-        older = "SDK" if version < names.WIRE_VERSION else "layer"
-        message = (
-            f"The SDK speaks version {version} of the localhost API, the layer "
-            f"{names.WIRE_VERSION}: update the {older}."
-        )
-        raise errors.SettingError(message)
-
-
-def _check_rule(rule: Message) -> None:
-    _require(rule, session_id=str, identity=str, ttl_seconds=int, memory=dict, durability=str)
-    session_id = rule["session_id"]
-    printable = session_id.isascii() and session_id.isprintable()
-    if not printable or "#" in session_id or len(session_id) > SESSION_ID_MAX:
-        reason = f"A session id has 1 to {SESSION_ID_MAX} printable ASCII characters without '#'."
-        raise errors.InvalidRequestError(reason)
-    if len(rule["identity"].encode("utf-8", "replace")) > IDENTITY_MAX:
-        reason = f"The identity of an event has at most {IDENTITY_MAX} bytes."
-        raise errors.InvalidRequestError(reason)
-    if rule["ttl_seconds"] <= 0:
-        reason = "A session's ttl is more than 0 seconds."
-        raise errors.InvalidRequestError(reason)
-    if rule["durability"] not in ("before_response", "after_response"):
-        reason = f"Durability {rule['durability']!r} is not known to this layer."
-        raise errors.InvalidRequestError(reason)
-    memory = rule["memory"]
-    if memory.get("strategy") not in ("full_history", "sliding_window"):
-        reason = f"Memory strategy {memory.get('strategy')!r} is not known to this layer."
-        raise errors.InvalidRequestError(reason)
-    if memory["strategy"] == "sliding_window":
-        _require(memory, max_messages=int)
+def _deadline_ms(work: Work, message: Message) -> int:
+    """Return when a call must have ended: with its unit of work, or sooner."""
+    deadline_ms: int = message.get("deadline_epoch_ms", work.deadline_ms)
+    return min(work.deadline_ms, deadline_ms)

@@ -11,19 +11,36 @@ import hmac
 import time
 from threading import Lock, Thread
 
-from lambda_runtime_api import http1
+from lambda_runtime_api import heads, http1
 from lambda_runtime_api.declarations import Protocol
+from lambdallm_extension.errors import ExtensionError
+from lambdallm_extension.server.replies import plain
 from lambdallm_wire import codec, errors as wire_errors, names, routes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lambdallm_extension.server.replies import Body, Reply
     from lambdallm_wire.problems import Problem
 
 CONNECTIONS_MAX = 512
 """Open at once. A process makes 64 calls at once, beside its lines and kept connections, and an
 environment has one process; on Managed Instances it has up to 64 that serve one event each.
+"""
+
+SEND_SECONDS = 60.0
+"""A reader who takes nothing for so long, with the buffers between full, has gone without a word.
+
+Until then its answer counts as under way, and holds what is held for that.
+"""
+
+LINGER_SECONDS = 1.0
+LINGER_MAX_BYTES = 2 * http1.BODY_MAX_BYTES
+"""Read on, and thrown away, of a request that is refused before it is whole.
+
+To close with bytes unread resets the connection, and the refusal may be lost with it.
+Source: RFC 9112, section 9.6.
 """
 
 ACCEPT_PAUSE_SECONDS = 0.05
@@ -34,18 +51,15 @@ FAREWELLS = (routes.APPEND.path, routes.END.path)
 counts. Who sends another one waits for its answer, or has gone elsewhere.
 """
 
-OK = 200
 FORBIDDEN_HEADERS = ("origin", "x-forwarded-for")
-
-JSON_HEADERS = (("content-type", "application/json"),)
-PROBLEM_HEADERS = (("content-type", wire_errors.CONTENT_TYPE),)
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Api(Protocol):
     """What the server serves."""
 
-    def handle(self, method: str, path: str, body: bytes, *, connection: int) -> tuple[int, bytes]:
-        """Answer one request with a status and a JSON body. Never raises."""
+    def serve_request(self, request: http1.Request, body: bytes, *, connection: int) -> Reply:
+        """Answer one request. Never raises."""
         ...
 
     def disconnected(self, connection: int) -> None:
@@ -99,6 +113,10 @@ class Server:
         finally:
             self._tokens = (fresh,)
 
+    def tokens(self) -> tuple[bytes, ...]:
+        """Return what requests may carry now."""
+        return self._tokens
+
     def close(self) -> None:
         """Close the socket and every connection."""
         with self._lock:
@@ -151,6 +169,8 @@ class Server:
             self._refuse(sock, error)
         except OSError:
             pass  # reset by the client, or closed by `close`
+        except Exception as error:  # noqa: BLE001 - this connection ends, and is let go of
+            self._log(f"The localhost API failed: {type(error).__name__}: {error}")
         finally:
             self._forget(connection)
             sock.close()
@@ -167,7 +187,7 @@ class Server:
         reader = http1.Reader(requests=True)
         keep_alive, gone = True, False
         while keep_alive:
-            request, body = http1.receive(reader, sock.recv)
+            request, body = _receive(reader, sock)
             if not isinstance(request, http1.Request):
                 return
             keep_alive = request.keep_alive
@@ -176,14 +196,16 @@ class Server:
                 continue  # this process stood still, and whoever asked has gone elsewhere
             problem = self._guard(request)
             if problem is None:
-                status, reply = self._api.handle(
-                    request.method, request.target, body, connection=connection
-                )
+                reply = self._api.serve_request(request, body, connection=connection)
             else:
-                status, reply = problem["status"], codec.encode(problem)
-            headers = JSON_HEADERS if status == OK else PROBLEM_HEADERS
+                reply = plain(problem["status"], codec.encode(problem))
+            if reply.pieces is not None:
+                if not _send_pieces(sock, request, reply, reply.pieces):
+                    return
+                continue
+            whole = None if request.method == "HEAD" else reply.body
             try:
-                sock.sendall(http1.encode_response(status, headers, reply))
+                sock.sendall(http1.encode_response(reply.status, reply.headers, whole))
             except OSError:
                 gone = True  # what else it said is here already, or on its way
 
@@ -196,6 +218,8 @@ class Server:
             if request.header(name):
                 detail = f"Requests with {name!r} are refused: they come from a browser or a proxy."
                 return wire_errors.problem("forbidden", detail)
+        if not request.target.startswith(names.SDK_PREFIX):
+            return None  # what drop-in clients bring is looked at with their request
         given = request.header(names.TOKEN_HEADER).encode("latin-1")
         if not any(hmac.compare_digest(given, token) for token in self._tokens):
             detail = (
@@ -208,11 +232,60 @@ class Server:
     def _refuse(self, sock: _socket.socket, error: http1.ProtocolError) -> None:
         code = "too_large" if error.status in (413, 431) else "invalid_request"
         problem = wire_errors.problem(code, str(error))
-        headers = (*PROBLEM_HEADERS, ("connection", "close"))
+        reply = plain(error.status, codec.encode(problem))
+        headers = [*reply.headers, ("connection", "close")]
         try:
-            sock.sendall(http1.encode_response(error.status, headers, codec.encode(problem)))
+            sock.sendall(http1.encode_response(reply.status, headers, reply.body))
+            sock.shutdown(_socket.SHUT_WR)
+            _linger(sock)
         except OSError:
             return  # the client has gone; there is nobody to tell
+
+
+def _linger(sock: _socket.socket) -> None:
+    """Let a client that is still sending come to its end, so that it reads what it was told."""
+    sock.settimeout(LINGER_SECONDS)
+    until, left = time.monotonic() + LINGER_SECONDS, LINGER_MAX_BYTES
+    while left > 0 and time.monotonic() < until:
+        thrown_away = len(sock.recv(http1.RECEIVE_BYTES))
+        left -= thrown_away or left
+
+
+def _receive(
+    reader: http1.Reader, sock: _socket.socket
+) -> tuple[http1.Request | http1.Response, bytes]:
+    """Read one request, and tell a client to go on that asks before it sends its body."""
+    while (head := reader.read_head()) is None:
+        reader.feed(sock.recv(http1.RECEIVE_BYTES))
+    if head.header("expect").lower() == "100-continue":
+        sock.sendall(CONTINUE)
+    while (body := reader.read_body()) is None:
+        reader.feed(sock.recv(http1.RECEIVE_BYTES))
+    reader.next_message()
+    return head, body
+
+
+def _send_pieces(sock: _socket.socket, request: http1.Request, reply: Reply, pieces: Body) -> bool:
+    """Send a body as it comes; False when the connection is of no more use.
+
+    A body that is cut is cut here too, so that nobody takes it for whole.
+    """
+    try:
+        sock.settimeout(SEND_SECONDS)
+        if request.method == "HEAD" or reply.status in heads.BODILESS_STATUS:
+            sock.sendall(http1.encode_response(reply.status, reply.headers, None))
+        else:
+            headers = [*reply.headers, ("transfer-encoding", "chunked")]
+            sock.sendall(http1.encode_response(reply.status, headers, None))
+            while piece := pieces.read():
+                sock.sendall(http1.encode_chunk(piece))
+            sock.sendall(http1.encode_last_chunk())
+        sock.settimeout(None)
+    except (OSError, ExtensionError):
+        return False
+    finally:
+        pieces.close()
+    return True
 
 
 def _hang_up(sock: _socket.socket) -> None:

@@ -14,7 +14,8 @@ from lambdallm_extension.domain import flush
 from lambdallm_extension.services.session_reads import LongSessions
 from lambdallm_extension.services.sessions import SessionWork
 from lambdallm_extension.services.tasks import Workers
-from lambdallm_extension.services.works import KILLED, MOVED, Ending, Work
+from lambdallm_extension.services.unattributed import Unattributed
+from lambdallm_extension.services.works import KILLED, MOVED, Ending, Work, trace_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ WORKS_MAX = 4_096
 
 BEGUN_MAX = 128
 """Invocations whose `begin` is remembered: the loop over `/next` asks for this one and the last."""
+
+LONGEST_MS = 900_000
+"""Of an invocation: Lambda's limit, for calls of which nothing else is known."""
 
 LAST_MS = 1_500
 """For what a killed process left: Shutdown lasts 2,000 ms, and 300 of them are kept free."""
@@ -71,6 +75,7 @@ class Invocations:
         self._ending = 0
         self._number = 0
         self._held_request = ""
+        self._invoked = ("", 0)
         self.never_frozen = False
         """Whether nobody stops this process after a response, as on Managed Instances."""
 
@@ -130,6 +135,41 @@ class Invocations:
             message = f"Unit of work {work_id!r} is not open: begin it first."
             raise errors.InvalidRequestError(message)
         return work
+
+    def attribute(self, trace_header: str) -> Work | None:
+        """Return whose a call is that brings no unit of work, None where nobody knows.
+
+        Where one invocation runs at a time, its only open unit; where several may, and beside
+        it, the one whose trace the call carries.
+
+        Args:
+            trace_header: `X-Amzn-Trace-Id` of the call, "" when there is none.
+        """
+        root = trace_root(trace_header)
+        works = [work for work in [*self._works.values()] if not work.expired]
+        traced = [work for work in works if root and work.trace_root == root]
+        if len(traced) == 1:
+            return traced[0]
+        alone = len(works) == 1 and not self.never_frozen
+        if alone and not (root and works[0].trace_root):
+            return works[0]
+        return None
+
+    def unattributed(self) -> Unattributed:
+        """Return the payer of a call that is nobody's."""
+        request_id, deadline_ms = self._invoked
+        now_ms = self._clock.epoch_ms()
+        return Unattributed(
+            self._telemetry,
+            self._clock,
+            self._environment_id,
+            request_id=request_id,
+            deadline_ms=deadline_ms if deadline_ms > now_ms else now_ms + LONGEST_MS,
+        )
+
+    def invoked(self, request_id: str, deadline_ms: int) -> None:
+        """Know which invocation runs now."""
+        self._invoked = (request_id, deadline_ms)
 
     def session(self, work_id: str) -> SessionWork:
         """Return the session of an open unit of work.

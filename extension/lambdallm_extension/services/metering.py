@@ -17,6 +17,7 @@ from lambdallm_extension import errors
 from lambdallm_extension.domain import keys
 from lambdallm_extension.ports import Item, Key, Put
 from lambdallm_wire import names
+from lambdallm_wire.tokens import NO_USAGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,14 +36,6 @@ RECORDS_MAX = 1_000
 
 WRITE_MIN_MS = 1_000
 """For one write, also when the deadline of its invocation is near: it is made beside the next."""
-
-NO_USAGE: Usage = {
-    "uncached_input_tokens": 0,
-    "cache_read_tokens": 0,
-    "cache_write_5m_tokens": 0,
-    "cache_write_1h_tokens": 0,
-    "output_tokens": 0,
-}
 
 
 class Counts:

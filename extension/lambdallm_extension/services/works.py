@@ -21,6 +21,18 @@ EXPIRED_MS = 5_000
 """So long after its deadline a unit is closed: nobody can end it any more."""
 
 
+def trace_root(header: str) -> str:
+    """Return the trace of an `X-Amzn-Trace-Id` header, "" when there is none.
+
+    Shape: Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1
+    """
+    for field in header.split(";"):
+        name, _, value = field.strip().partition("=")
+        if name == "Root":
+            return value
+    return ""
+
+
 class Ending(NamedTuple):
     """How a unit of work ended."""
 
@@ -94,6 +106,11 @@ class Work:
     def deadline_ms(self) -> int:
         """Epoch milliseconds at which Lambda ends the invocation."""
         return self.begin["deadline_epoch_ms"]
+
+    @property
+    def trace_root(self) -> str:
+        """Its trace, "" where the SDK did not say."""
+        return trace_root(self.begin.get("trace_id", ""))
 
     @property
     def expired(self) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from lambdallm import _errors, _settings
+from lambdallm import _errors, _requests, _settings
 from lambdallm._context import WITHOUT_LIMIT_MS
 from lambdallm._messages import PICO_USD
 from lambdallm._models import ModelResponse
 from lambdallm._work import Work
+from lambdallm_wire import routes
 
 if TYPE_CHECKING:
     from typing import Any
@@ -62,14 +63,15 @@ class EngineProvider(BaseProvider):
         request: dict[str, Any] = {
             "work_id": work_id,
             "call_id": _settings.random_id(),
-            "model": config.qualified_id,
+            "model": config.wire_name,
             "messages": [{"role": "user", "content": prompt}],
             "deadline_epoch_ms": deadline,
             **config.parameters(),
         }
+        _requests.add_own_providers(request)
         started = _settings.monotonic()
         try:
-            reply = work.chat(request, deadline)  # type: ignore[arg-type]  # built key by key
+            reply = work.ask(routes.CHAT, request, deadline)
         except _errors.LambdaLLMError as error:
             work.end("error", error.code, (_settings.monotonic() - started) * 1_000)
             raise

@@ -8,7 +8,8 @@ from botocore.exceptions import ClientError
 
 from lambdallm_cli.doctor.report import Finding
 from lambdallm_cli.doctor.target import DENIED, OutsideError, ask, code_of, words_of
-from lambdallm_wire import names
+from lambdallm_wire import configuration, names
+from lambdallm_wire.model_names import SHORT_NAMES, qualified
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,9 +24,7 @@ _LOOKED_UP = ("foundation-model", "inference-profile", "application-inference-pr
 
 def split_model(model: str) -> tuple[str, str]:
     """Take `provider/model` apart; without a provider, and for an ARN, it is Bedrock's."""
-    if model.startswith("arn:") or "/" not in model:
-        return "bedrock", model
-    provider, _, model_id = model.partition("/")
+    provider, _, model_id = qualified(model).partition("/")
     return provider, model_id
 
 
@@ -34,6 +33,14 @@ def check_model(target: Target) -> Iterator[Finding]:
     provider, model_id = split_model(target.model)
     if provider == "scripted":
         yield Finding("model", "ok", "Scripted answers: no model is asked.")
+        return
+    if provider != "bedrock" and provider in configuration.BUILT_IN and model_id.strip():
+        yield Finding("model", "ok", f"{target.model}: only Bedrock's models are looked at.")
+        return
+    if not set(target.model) & set("/.:") and target.model not in SHORT_NAMES:
+        said = f"{names.ENVIRONMENT_MODEL}={target.model!r} is an alias, or no model at all."
+        advice = f"lambdallm check examines the aliases of {configuration.FILE}."
+        yield Finding("model", "warn", said, advice)
         return
     if provider != "bedrock" or not model_id.strip():
         said = f"{names.ENVIRONMENT_MODEL}={target.model!r} names no model that is known."

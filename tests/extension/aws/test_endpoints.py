@@ -18,6 +18,7 @@ REGIONS = [
     "eu-central-1",
     "cn-north-1",
     "us-gov-west-1",
+    "us-gov-east-1",
     "us-iso-east-1",
     "us-isob-east-1",
     "eu-isoe-west-1",
@@ -35,10 +36,11 @@ def session():
 def botocore_host(session, service, region, fips, dual_stack):
     class Raw:
         def stream(self, **_):
-            return iter([b"{}"])
+            empty = b"<a><GetCallerIdentityResult/></a>"
+            return iter([empty if service == "sts" else b"{}"])
 
     client = session.create_client(
-        service,
+        "sagemaker-runtime" if service == "runtime.sagemaker" else service,
         region_name=region,
         aws_access_key_id="AKID",
         aws_secret_access_key="secret",
@@ -53,6 +55,10 @@ def botocore_host(session, service, region, fips, dual_stack):
     client.meta.events.register("before-send", capture)
     if service == "dynamodb":
         client.list_tables()
+    elif service == "sts":
+        client.get_caller_identity()
+    elif service == "runtime.sagemaker":
+        client.invoke_endpoint(EndpointName="e", Body=b"{}")
     else:
         client.invoke_model(modelId="m", body=b"{}")
     return urls[0].split("/")[2]
@@ -63,7 +69,7 @@ def test_arns_begin_with_the_regions_partition(session, region):
     assert arn_partition(region) == session.get_partition_for_region(region)
 
 
-@pytest.mark.parametrize("service", ["dynamodb", "bedrock-runtime"])
+@pytest.mark.parametrize("service", ["dynamodb", "bedrock-runtime", "sts", "runtime.sagemaker"])
 @pytest.mark.parametrize("region", REGIONS)
 def test_hosts_equal_those_of_botocore(session, service, region):
     for fips, dual_stack in product((False, True), (False, True)):
@@ -95,6 +101,14 @@ def test_a_services_own_endpoint_goes_before_the_one_of_all():
     assert resolve("dynamodb", settings).authority == "127.0.0.1:4566"
     url = resolve("bedrock-runtime", settings)
     assert (url.scheme, url.host, url.port, url.path) == ("https", "vpce.example", 8443, "/base")
+
+
+def test_sagemakers_endpoint_is_set_by_the_name_that_boto3_reads():
+    settings = Settings.from_environ(
+        {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": "http://127.0.0.1:1"}
+    )
+
+    assert resolve("runtime.sagemaker", settings).authority == "127.0.0.1:1"
 
 
 def test_without_a_region_the_error_says_what_to_set():

@@ -7,7 +7,8 @@ import pytest
 from fakes.ministack import serve_ministack
 from lambdallm.testing.model_server import ModelServer
 from lambdallm_extension.aws.credentials import CredentialSource
-from lambdallm_extension.ports import Provider
+from lambdallm_extension.aws.secrets import Secrets
+from lambdallm_extension.model_ports import Provider
 from lambdallm_extension.providers import open_provider
 from lambdallm_extension.settings import Settings, SystemClock
 
@@ -27,7 +28,8 @@ def open_named() -> Iterator[Callable[..., Provider]]:
         settings = Settings.from_environ({**KEYS, **environ})
         clock = SystemClock()
         credentials = CredentialSource(settings, clock)
-        opened.append(open_provider(name, settings, credentials, clock))
+        secrets = Secrets(settings, credentials, clock)
+        opened.append(open_provider(name, settings, credentials, secrets, clock))
         return opened[-1]
 
     yield make

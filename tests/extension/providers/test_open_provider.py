@@ -30,10 +30,10 @@ def test_half_a_name_is_no_model(model):
 
 
 def test_an_unknown_provider_is_told_which_there_are(open_named):
-    with pytest.raises(SettingError, match="known are: bedrock, scripted"):
+    with pytest.raises(SettingError, match=r"known are: .*bedrock, bedrock-invoke, .*scripted"):
         open_named("bedrok")
 
 
-@pytest.mark.parametrize("name", ["bedrock", "scripted"])
+@pytest.mark.parametrize("name", ["bedrock", "bedrock-invoke", "sagemaker", "scripted"])
 def test_a_provider_carries_its_name(open_named, name):
     assert open_named(name).name == name

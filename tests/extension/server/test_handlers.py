@@ -12,6 +12,7 @@ import pytest
 
 from lambdallm.testing import Answer, ModelServer
 from lambdallm_extension import engine as engines
+from lambdallm_extension.ports import Key
 from lambdallm_extension.settings import Settings, SystemClock, SystemRandom
 from lambdallm_wire import codec, names, routes
 
@@ -63,6 +64,16 @@ class Api:
         assert status == 200, reply
         return work
 
+    def stream(self, **message: Any) -> tuple[int, Any]:
+        return self._engine.stream(routes.STREAM.path, json.dumps(message).encode(), connection=1)
+
+    @property
+    def store(self) -> Any:
+        return self._engine.store()
+
+    def finish(self, seconds: float) -> None:
+        self._engine.finish(seconds)
+
     def disconnect(self) -> None:
         self._engine.disconnected(1)
 
@@ -79,6 +90,14 @@ def api() -> Iterator[Api]:
     opened = Api()
     yield opened
     opened.close()
+
+
+def read(body: Any) -> list[dict[str, Any]]:
+    received = b""
+    while piece := body.read():
+        received += piece
+    body.close()
+    return [codec.decode(line) for line in received.splitlines()]
 
 
 def turn(content: Any, **more: Any) -> dict[str, Any]:
@@ -215,3 +234,129 @@ def test_an_answer_of_a_child_that_is_gone_is_kept(api: Api) -> None:
 
     seen = api.ask(routes.WINDOW, work_id=api.begin())[1]["turns"]
     assert [each["content"] for each in seen] == ["hello", "hi"]
+
+
+# Models, line by line and in the caller's own hands
+
+
+MESSAGES = [{"role": "user", "content": "hi there"}]
+
+
+def test_an_answer_comes_line_by_line_and_its_unit_is_released() -> None:
+    api = Api()
+    work = api.begin()
+    status, body = api.stream(work_id=work, call_id="c", messages=MESSAGES)
+    received = read(body)
+    api.ask(routes.END, work_id=work)
+    api.close()
+
+    assert status == 200
+    assert [line.get("text") for line in received[:-1]] == ["Heard ", "hi ", "there."]
+    assert received[-1]["response"]["text"] == "Heard hi there."
+    (report,) = api.reports
+    assert (report["outcome"], report["Calls"]) == ("ok", 1)
+
+
+def test_a_stream_that_outlives_its_unit_is_reported_late() -> None:
+    api = Api()
+    work = api.begin()
+    _, body = api.stream(work_id=work, call_id="c", messages=MESSAGES)
+    api.ask(routes.END, work_id=work)
+    body.read()
+    body.close()
+    body.close()
+    api.close()
+
+    assert [(report["outcome"], report["Calls"]) for report in api.reports] == [
+        ("ok", 0), ("late", 1),
+    ]  # fmt: skip
+
+
+def test_an_environment_that_ends_books_what_is_under_way_and_waits_for_nobody() -> None:
+    api = Api(LAMBDALLM_SCRIPT=json.dumps([{"chunks": ["x" * 30, "y"]}]))
+    work = api.begin()
+    _, body = api.stream(work_id=work, call_id="c", messages=MESSAGES)
+    body.read()
+    store = api.store
+    api.finish(5)
+
+    item = store.get(Key("CALL#c", "CALL"), deadline_ms=DEADLINE)
+    assert item is not None
+    assert item.attributes["error"] == "EnvironmentEnded"
+    assert (item.attributes["output_tokens"], item.attributes["estimated"]) == (10, True)
+    assert not [line for line in api.lines if "not stored" in line], "there was time for it"
+    body.close()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"messages": []}, "at least one of the user"),
+        ({"work_id": "nobody"}, "is not open"),
+        ({"model": "nobody/m"}, "There is no provider 'nobody'"),
+        ({"max_retries": "2"}, "'max_retries' cannot be a str"),
+        ({"deadline_epoch_ms": None}, "'deadline_epoch_ms' cannot be a NoneType"),
+        ({"fallback_models": "abc"}, "'fallback_models' cannot be a str"),
+        ({"own_providers": [5]}, "'own_providers' must be a list of names"),
+    ],
+)
+def test_what_cannot_begin_is_a_problem_and_no_stream(
+    api: Api, wrong: dict[str, Any], said: str
+) -> None:
+    work = api.begin()
+    message = {"work_id": work, "call_id": "c", "messages": MESSAGES, **wrong}
+    status, body = api.stream(**message)
+    (problem,) = read(body)
+
+    assert status == problem["status"] >= 400
+    assert said in problem["detail"]
+    assert api.ask(routes.CHAT, **message)[1]["detail"] == problem["detail"]
+    api.disconnect()
+    assert [report["outcome"] for report in api.reports] == ["killed"]
+
+
+def test_the_caller_asks_its_own_provider_and_says_what_came_of_it(api: Api) -> None:
+    work = api.begin()
+    asked = {"call_id": "c", "messages": MESSAGES, "model": "mine/m", "own_providers": ["mine"]}
+    status, told = api.ask(routes.CHAT, work_id=work, **asked)
+    assert (status, told["perform"]["model_id"]) == (200, "m")
+    usage = {"output_tokens": 3}
+    _, reply = api.ask(routes.PERFORMED, work_id=work, call_id="c", text="Hi", usage=usage)
+
+    assert (reply["text"], reply["usage"]["output_tokens"]) == ("Hi", 3)
+    assert api.ask(routes.END, work_id=work)[1]["calls"] == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"usage": {"output_tokens": -1}}, {"usage": {"output_tokens": True}}, {"usage": [1]},
+        {"usage": {"output_tokens": 1.5}}, {"cost_pico_usd": -1}, {"cost_pico_usd": 0.5},
+        {"cost_pico_usd": "1"}, {"problem": "no"}, {"problem": {"status": "bad"}},
+        {"problem": {"retry_after_seconds": "soon"}}, {"call_id": ""},
+    ],
+)  # fmt: skip
+def test_what_would_spoil_the_books_is_refused_and_the_call_still_waits(
+    api: Api, wrong: dict[str, Any]
+) -> None:
+    work = api.begin()
+    api.ask(
+        routes.CHAT, work_id=work, call_id="c", messages=MESSAGES, model="mine/m",
+        own_providers=["mine"],
+    )  # fmt: skip
+    status, problem = api.ask(routes.PERFORMED, **{"work_id": work, "call_id": "c", **wrong})
+
+    assert (status, problem["code"]) == (400, "invalid_request")
+    assert api.ask(routes.PERFORMED, work_id=work, call_id="c", text="Hi")[0] == 200
+
+
+def test_texts_become_vectors(api: Api) -> None:
+    work = api.begin()
+    asked = {"call_id": "c", "model": "scripted/e", "texts": ["a", "b", "a"], "dimensions": 4}
+    status, reply = api.ask(routes.EMBED, work_id=work, **asked)
+    assert status == 200
+    assert (reply["vectors"][0], len(reply["vectors"][0])) == (reply["vectors"][2], 4)
+    assert reply["vectors"][0] != reply["vectors"][1]
+
+    for texts in ([], ["a", 5], "a", None):
+        assert api.ask(routes.EMBED, work_id=work, **{**asked, "texts": texts})[0] == 400

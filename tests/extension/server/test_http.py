@@ -17,6 +17,7 @@ import pytest
 from lambda_runtime_api import http1
 from lambdallm_extension.server import token as token_file
 from lambdallm_extension.server.http import CONNECTIONS_MAX, Server, listen
+from lambdallm_extension.server.replies import Reply, plain
 from lambdallm_wire import names, routes
 
 TOKEN = "secret-token"
@@ -32,6 +33,9 @@ class EchoApi:
     def handle(self, method: str, path: str, body: bytes, *, connection: int) -> tuple[int, bytes]:
         self.asked.append((method, path, body))
         return 200, json.dumps({"connection": connection}).encode()
+
+    def serve_request(self, request: http1.Request, body: bytes, *, connection: int) -> Reply:
+        return plain(*self.handle(request.method, request.target, body, connection=connection))
 
     def disconnected(self, connection: int) -> None:
         self.ended.put(connection)

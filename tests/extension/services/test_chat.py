@@ -5,11 +5,18 @@ from typing import Any
 
 import pytest
 
+from fakes.played import Gateway, Player
 from lambdallm_extension import errors
-from lambdallm_extension.ports import ChatAnswer, Key
+from lambdallm_extension.configuration import EMPTY, ModelAlias
+from lambdallm_extension.domain.answers import ChatAnswer
+from lambdallm_extension.ports import Key
+from lambdallm_extension.services.attempts import Health
+from lambdallm_extension.services.calls import Books
 from lambdallm_extension.services.chat import Chat
-from lambdallm_extension.services.metering import NO_USAGE, Recorder, Totals
+from lambdallm_extension.services.metering import Recorder, Totals
+from lambdallm_extension.services.open_streams import OpenStreams
 from lambdallm_extension.services.store_health import StoreHealth
+from lambdallm_wire.tokens import NO_USAGE
 
 USAGE = {**NO_USAGE, "uncached_input_tokens": 14, "output_tokens": 9}
 ANSWER = ChatAnswer("Hi", [{"text": "Hi"}], "stop", USAGE, "m", "req-1")  # type: ignore[arg-type]
@@ -72,8 +79,9 @@ def ask(sessions: Any) -> Callable[..., Any]:
             clock.now_ms += int(seconds * 1_000)
 
         chat = Chat(
-            script, Prices(cost), recorder, clock, Middle(), sleep,
-            default_model="default", environment_id=lambda: "env",
+            script, Books(recorder, Prices(cost), clock, lambda: "env"),
+            Health(clock, Middle(), sleep), OpenStreams(),
+            default_model="default", configuration=EMPTY,
         )  # fmt: skip
         message: Any = {"work_id": "w", "call_id": "c", "messages": [], "model": "m", **request}
         try:
@@ -192,3 +200,70 @@ def test_the_default_model_answers_when_none_is_named(ask: Any) -> None:
     ask(script, model="")
 
     assert script.asked == ["default"]
+
+
+# What the configuration says
+
+
+def configured(**configuration: Any) -> tuple[Gateway, Player]:
+    return Gateway(**configuration), Player(ANSWER)
+
+
+def ask_through(gateway: Gateway, player: Player, **request: Any) -> Any:
+    return gateway.chat(player).ask(
+        gateway.request(**request), gateway.totals, deadline_ms=gateway.deadline_ms()
+    )
+
+
+def test_an_alias_brings_its_model_its_region_and_what_requests_do_not_say() -> None:
+    alias = ModelAlias("script/large", region="eu-west-1", max_tokens=100, temperature=0.5)
+    gateway, player = configured(models={"smart": alias})
+    reply = ask_through(gateway, player, model="smart", temperature=0.1)
+
+    assert (reply["model"], player.asked) == ("script/large", ["script/large"])
+    (request,) = player.requests
+    assert (request["max_tokens"], request["temperature"]) == (100, 0.1)
+    assert request["region"] == "eu-west-1"
+    gateway.check_books(model="script/large")
+
+
+def test_a_fallback_of_an_alias_is_asked_in_its_own_region_with_its_own_parameters() -> None:
+    aliases = {
+        "smart": ModelAlias("a/large", ("cheap",), region="eu-west-1", max_tokens=100),
+        "cheap": ModelAlias("a/small", max_tokens=50),
+    }
+    gateway, _ = configured(models=aliases)
+    player = Player(refused(400, retryable=False), ANSWER)
+    ask_through(gateway, player, model="smart")
+
+    assert [request["max_tokens"] for request in player.requests] == [100, 50]
+    assert [request["region"] for request in player.requests] == ["eu-west-1", ""]
+
+
+def test_one_call_takes_no_longer_than_the_configuration_allows() -> None:
+    gateway, _ = configured(call_ms_max=1_000)
+    player = Player(refused(retry_after_seconds=0.9), ANSWER)
+    with pytest.raises(errors.ProviderError):
+        ask_through(gateway, player)
+
+    assert (len(player.asked), gateway.waits) == (1, [])
+    gateway.check_books(state="failed", error="ThrottlingException")
+
+
+def test_the_number_of_retries_is_the_configurations_where_a_request_says_none() -> None:
+    gateway, _ = configured(max_retries=1)
+    player = Player(refused(), refused(), ANSWER)
+    with pytest.raises(errors.ProviderError):
+        ask_through(gateway, player)
+
+    assert len(player.asked) == 2
+
+
+def test_a_model_that_fails_for_many_calls_is_left_alone_by_the_next_one() -> None:
+    gateway, _ = configured(max_retries=0)
+    player = Player(*[refused(503), ANSWER] * 5, ANSWER)
+    for number in range(6):
+        ask_through(gateway, player, fallback_model="other", call_id=f"c{number}")
+
+    assert player.asked[-2:] == ["other", "other"]
+    assert player.asked.count("m") == 5

@@ -8,8 +8,9 @@ import pytest
 from lambdallm_extension import errors
 from lambdallm_extension.ports import InvocationReport
 from lambdallm_extension.services.invocations import Invocations
-from lambdallm_extension.services.metering import NO_USAGE, Recorder
+from lambdallm_extension.services.metering import Recorder
 from lambdallm_extension.services.store_health import StoreHealth
+from lambdallm_wire.tokens import NO_USAGE
 
 
 class Reports:

@@ -1,152 +1,100 @@
-"""Bedrock through Converse: one form of request for every model family."""
+"""Bedrock through Converse: one form of request and of answer for every model family."""
 
 from __future__ import annotations
 
-from threading import Lock
-
-from lambdallm_extension.aws.signing import encode_label
-from lambdallm_extension.errors import InvalidRequestError, ProviderError
-from lambdallm_extension.http_client.failures import AnswerLostError, NotSentError
+from lambdallm_extension.domain.answers import AnswerSoFar
+from lambdallm_extension.errors import InvalidRequestError
 from lambdallm_extension.providers.bedrock import failures, reply, request as converse_request
-from lambdallm_wire import plain_json
+from lambdallm_extension.providers.bedrock.converse_stream import ConverseEvents
+from lambdallm_extension.providers.bedrock.frames import FrameAnswer
+from lambdallm_extension.providers.readings import request_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Protocol
+    from typing import Any
 
-    from lambdallm_extension.http_client.client import HttpReply
-    from lambdallm_extension.ports import ChatAnswer
-    from lambdallm_wire.chat import ChatRequest
+    from lambda_runtime_api.http1 import Headers
+    from lambdallm_extension.domain.answers import ChatAnswer, EmbedAnswer
+    from lambdallm_extension.errors import ProviderError
+    from lambdallm_extension.model_ports import ChatStream, RawReply, RawRequest, StreamReader
+    from lambdallm_extension.providers.bedrock.api import BedrockApi
+    from lambdallm_wire.chat import ChatRequest, EmbedRequest
 
-    class RegionalClient(Protocol):
-        """What of `aws.client.AwsClient` is used here."""
-
-        @property
-        def region(self) -> str:
-            """The region that is asked."""
-            ...
-
-        def post(
-            self,
-            path: str,
-            headers: list[tuple[str, str]],
-            body: bytes,
-            *,
-            deadline_ms: int,
-            connect_timeout_seconds: float = ...,
-            read_timeout_seconds: float = ...,
-        ) -> HttpReply:
-            """Send a signed request and return its reply."""
-            ...
-
-        def reopen(self) -> None:
-            """Drop connections that may have died, and open a fresh one."""
-            ...
-
-        def close(self) -> None:
-            """Close the connections."""
-            ...
-
-        def renew_credentials(self) -> None:
-            """Forget credentials that were refused as expired."""
-            ...
-
-
-READ_TIMEOUT_SECONDS = 900.0
-"""A model may be silent until its whole answer stands; the call's deadline is the real limit.
-
-Source: 900 s is the longest a Lambda invocation can last (Lambda quotas, 2026-11).
-"""
-
-_OK = 200
-
-_HEADERS = [("content-type", "application/json")]
+REQUEST_ID = "x-amzn-requestid"
 
 
 class BedrockConverse:
-    """Asks Bedrock's models; one client for each region that is asked, opened at its first use."""
+    """Asks Bedrock's models. Threads share it."""
 
-    name = "bedrock"
-
-    def __init__(self, client_for: Callable[[str], RegionalClient]) -> None:
-        """Open nothing yet.
-
-        Args:
-            client_for: Makes the client of a region; "" is the environment's own.
-        """
-        self._client_for = client_for
-        self._clients: dict[str, RegionalClient] = {}
-        self._lock = Lock()
+    def __init__(self, api: BedrockApi) -> None:
+        """Ask through this; see `bedrock.opening`."""
+        self.name = api.name
+        self._api = api
 
     def chat(self, model_id: str, request: ChatRequest, *, deadline_ms: int) -> ChatAnswer:
-        """Ask a model once.
-
-        Raises:
-            InvalidRequestError: Bedrock would not take the request; nothing was sent.
-            ProviderError: Bedrock refused, failed, or did not answer; says what to do.
-            DeadlineError: No time is left; nothing was sent.
-        """
+        """Ask a model; see `model_ports.Provider.chat`."""
+        body = encode(model_id, request)
         region = request.get("region") or ""
-        try:
-            asked = converse_request.encode(model_id, request)
-            body = plain_json.dumps(asked, ensure_ascii=True, allow_nan=False).encode()
-        except (TypeError, ValueError) as error:
-            message = f"The request cannot be written as JSON: {error}"
-            raise InvalidRequestError(message) from error
-        answer = self._post(model_id, region, body, deadline_ms)
-        if answer.status != _OK:
-            raise self._refusal(model_id, region, answer)
-        return reply.decode(model_id, answer.body, answer.header("x-amzn-requestid"))
+        answer = self._api.post(model_id, "converse", region, body, deadline_ms=deadline_ms)
+        return DIALECT.decode(model_id, answer.headers, answer.body)
+
+    def stream(self, model_id: str, request: ChatRequest, *, deadline_ms: int) -> ChatStream:
+        """Ask a model for its answer piece by piece; see `model_ports.Provider.stream`."""
+        body = encode(model_id, request)
+        region = request.get("region") or ""
+        return self._api.stream(
+            model_id, "converse-stream", region, body, DIALECT, deadline_ms=deadline_ms
+        )
+
+    def embed(self, model_id: str, request: EmbedRequest, *, deadline_ms: int) -> EmbedAnswer:
+        """Turn texts into vectors; see `model_ports.Provider.embed`."""
+        from lambdallm_extension.providers.bedrock import embeddings
+
+        return embeddings.embed(self._api, model_id, request, deadline_ms=deadline_ms)
+
+    def forward(self, request: RawRequest, *, deadline_ms: int) -> RawReply:
+        """Pass a client's own request on; see `model_ports.Provider.forward`."""
+        return self._api.forward(request, deadline_ms=deadline_ms)
 
     def reopen(self) -> None:
-        """Make the connection of the environment's own region ready, and renew the others."""
-        self._client("")
-        with self._lock:
-            clients = [*self._clients.values()]
-        for client in clients:
-            client.reopen()
+        """Make the connection of the provider's own region ready, and renew the others."""
+        self._api.reopen()
 
     def close(self) -> None:
         """Close the connections, those in use when their call ends."""
-        with self._lock:
-            clients, self._clients = [*self._clients.values()], {}
-        for client in clients:
-            client.close()
+        self._api.close()
 
-    def _post(self, model_id: str, region: str, body: bytes, deadline_ms: int) -> HttpReply:
-        try:
-            return self._client(region).post(
-                f"/model/{encode_label(model_id)}/converse",
-                _HEADERS,
-                body,
-                deadline_ms=deadline_ms,
-                read_timeout_seconds=READ_TIMEOUT_SECONDS,
-            )
-        except NotSentError as error:
-            detail = (
-                f"Bedrock was not reached: {error.detail} In a VPC the function needs a NAT "
-                "gateway or an interface endpoint for bedrock-runtime."
-            )
-            raise ProviderError(detail, kind="NotSent", retryable=True, sent=False) from error
-        except AnswerLostError as error:
-            detail = (
-                f"Bedrock's answer for {model_id} was lost: {error.detail} It may be billed, so "
-                "it is not asked for again. If it takes too long: give the function a longer "
-                "timeout, ask for fewer tokens (max_tokens), or ask a faster model."
-            )
-            raise ProviderError(detail, kind="AnswerLost") from error
 
-    def _refusal(self, model_id: str, region: str, answer: HttpReply) -> ProviderError:
-        """Make the error of a reply, and forget credentials that it refused as expired."""
-        client = self._client(region)
-        error = failures.decode(model_id, client.region, answer.status, answer.headers, answer.body)
-        if error.kind in failures.EXPIRED_KINDS:
-            client.renew_credentials()
-        return error
+class ConverseDialect:
+    """What Converse and ConverseStream answer; a `model_ports.Dialect`."""
 
-    def _client(self, region: str) -> RegionalClient:
-        with self._lock:
-            if region not in self._clients:
-                self._clients[region] = self._client_for(region)
-            return self._clients[region]
+    name = "bedrock.converse"
+
+    def decode(self, model_id: str, headers: Headers, body: bytes) -> ChatAnswer:
+        """Read a 200 that is not streamed."""
+        return reply.decode(model_id, body, request_id(headers, REQUEST_ID))
+
+    def read_stream(self, model_id: str, headers: Headers) -> StreamReader:
+        """Return the reader of a 200 that is streamed."""
+        answer = AnswerSoFar(model=model_id, provider_request_id=request_id(headers, REQUEST_ID))
+        return FrameAnswer(model_id, answer, ConverseEvents(model_id, answer).take)
+
+    def refusal(self, model_id: str, status: int, headers: Headers, body: bytes) -> ProviderError:
+        """Make the error of a reply whose status is no 200."""
+        return failures.decode(model_id, "", status, headers, body)
+
+
+DIALECT = ConverseDialect()
+
+
+def encode(model_id: str, request: ChatRequest) -> dict[str, Any]:
+    """Make the body of a request.
+
+    Raises:
+        InvalidRequestError: Converse would not take it.
+    """
+    try:
+        return converse_request.encode(model_id, request)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        message = f"The request is not in the form that it should have: {error}"
+        raise InvalidRequestError(message) from error

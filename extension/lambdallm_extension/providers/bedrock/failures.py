@@ -69,6 +69,36 @@ def decode(model_id: str, region: str, status: int, headers: Headers, body: byte
     )
 
 
+def in_band(model_id: str, name: str, payload: bytes, *, generated: bool) -> ProviderError:
+    """Make the error of an exception that came in the stream of a 200.
+
+    Args:
+        model_id: Who was asked.
+        name: Such as `throttlingException`.
+        payload: What it says of itself.
+        generated: Whether some of the answer had come before: that is billed.
+    """
+    kind = name[:1].upper() + name[1:]
+    status = _IN_BAND_STATUS.get(kind, _SERVER_ERROR)
+    error = decode(model_id, "", status, [("x-amzn-errortype", kind)], payload)
+    error.sent = error.sent or generated
+    return error
+
+
+_IN_BAND_STATUS = {
+    "ValidationException": 400,
+    "ModelTimeoutException": 408,
+    "ModelStreamErrorException": 424,
+    "ThrottlingException": 429,
+    "InternalServerException": 500,
+    "ServiceUnavailableException": 503,
+}
+"""What an exception would have had for a status, had it not come in a stream.
+
+Source: botocore 1.43, the service model of bedrock-runtime, "ResponseStream".
+"""
+
+
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
         answer = plain_json.loads(body)
@@ -89,7 +119,7 @@ def _is_retryable(kind: str, status: int, message: str, answer: dict[str, Any]) 
         return False
     if kind in EXPIRED_KINDS:
         return True
-    if kind == "ModelErrorException":
+    if kind in ("ModelErrorException", "ModelStreamErrorException"):
         return answer.get("originalStatusCode") in _RETRYABLE_STATUS
     return status in _RETRYABLE_STATUS
 
@@ -135,6 +165,7 @@ _ADVICE = {
         "another model or region."
     ),
     "ModelErrorException": "The model itself failed on this request.",
+    "ModelStreamErrorException": "The model itself failed within its answer.",
     "ServiceUnavailableException": "Bedrock is short of capacity: ask again a little later.",
 }
 

@@ -5,10 +5,11 @@ Source: Bedrock API Reference, "Converse" and "TokenUsage", 2026-11.
 
 from __future__ import annotations
 
+from lambdallm_extension.domain.answers import ChatAnswer
 from lambdallm_extension.errors import ProviderError
-from lambdallm_extension.ports import ChatAnswer
 from lambdallm_extension.providers.bedrock.models import counts_cache_in_input
-from lambdallm_wire import plain_json
+from lambdallm_extension.providers.counts import count
+from lambdallm_extension.providers.readings import UNREADABLE, load_reply
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,24 +38,36 @@ def decode(model_id: str, body: bytes, request_id: str) -> ChatAnswer:
             it is not retryable.
     """
     try:
-        reply = plain_json.loads(body)
+        reply = load_reply(body)
         content = reply["output"]["message"]["content"]
         texts = [block["text"] for block in content if "text" in block]
+        usage = reply["usage"]
         return ChatAnswer(
             text="".join(texts),
             content=content,
-            finish_reason=_FINISH_REASONS.get(reply.get("stopReason"), "other"),
-            usage=decode_usage(model_id, reply["usage"]),
-            model=_answering_model(reply) or model_id,
+            finish_reason=finish_reason(reply.get("stopReason")),
+            usage=decode_usage(model_id, usage),
+            model=answering_model(reply) or model_id,
             provider_request_id=request_id,
+            raw_usage=usage,
+            service_tier=service_tier(reply),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except UNREADABLE as error:
         detail = (
             f"Bedrock answered for {model_id} with something that is not a Converse reply "
             f"({type(error).__name__}: {error}; {len(body)} bytes, request {request_id or '?'}). "
             "The generation may be billed; it is not asked for again."
         )
         raise ProviderError(detail, status=200, kind="MalformedReply") from error
+
+
+def finish_reason(stop_reason: Any) -> FinishReason:
+    """Return why an answer ends, in the terms of `lambdallm_wire.chat`.
+
+    Raises:
+        TypeError: It is no text.
+    """
+    return _FINISH_REASONS.get(stop_reason, "other")
 
 
 def decode_usage(model_id: str, usage: dict[str, Any]) -> Usage:
@@ -66,11 +79,11 @@ def decode_usage(model_id: str, usage: dict[str, Any]) -> Usage:
     Raises:
         KeyError, TypeError, ValueError: A count is missing, or is not one.
     """
-    read = _count(usage, "cacheReadInputTokens", "cacheReadInputTokenCount")
-    written = _count(usage, "cacheWriteInputTokens", "cacheWriteInputTokenCount")
+    read = count(usage, "cacheReadInputTokens", "cacheReadInputTokenCount")
+    written = count(usage, "cacheWriteInputTokens", "cacheWriteInputTokenCount")
     details = usage.get("cacheDetails") or ()
-    hour = sum(_count(detail, "inputTokens") for detail in details if detail.get("ttl") == "1h")
-    written = max(written, sum(_count(detail, "inputTokens") for detail in details))
+    hour = sum(count(detail, "inputTokens") for detail in details if detail.get("ttl") == "1h")
+    written = max(written, sum(count(detail, "inputTokens") for detail in details))
     uncached = _required(usage, "inputTokens")
     if counts_cache_in_input(model_id) and uncached >= read + written:
         uncached -= read + written
@@ -83,23 +96,19 @@ def decode_usage(model_id: str, usage: dict[str, Any]) -> Usage:
     }
 
 
-def _count(counts: dict[str, Any], *names: str) -> int:
-    """Return the first of these counts that is given; an explicit 0 is a count."""
-    for name in names:
-        if counts.get(name) is not None:
-            return _required(counts, name)
-    return 0
-
-
 def _required(counts: dict[str, Any], name: str) -> int:
-    value = counts[name]
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        message = f"{name} is {value!r}, which is not a count"
+    if counts[name] is None:
+        message = f"{name} is None, which is not a count"
         raise ValueError(message)
-    return value
+    return count(counts, name)
 
 
-def _answering_model(reply: dict[str, Any]) -> str:
+def answering_model(reply: dict[str, Any]) -> str:
     """Return the model that a prompt router chose, "" where nothing chose."""
     router = (reply.get("trace") or {}).get("promptRouter") or {}
     return str(router.get("invokedModelId") or "")
+
+
+def service_tier(reply: dict[str, Any]) -> str:
+    """Return what is billed, "" where Bedrock does not say."""
+    return str((reply.get("serviceTier") or {}).get("type") or "")

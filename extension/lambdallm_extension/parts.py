@@ -1,0 +1,223 @@
+"""The parts of one environment's engine, each opened at its first use.
+
+Everything here belongs to one environment alone: after the restore of a snapshot it is made anew.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+
+from lambdallm_extension import errors
+from lambdallm_extension.services.attempts import Health
+from lambdallm_extension.services.calls import Books
+from lambdallm_extension.services.chat import Chat
+from lambdallm_extension.services.metering import Recorder
+from lambdallm_extension.services.open_streams import OpenStreams
+from lambdallm_extension.services.store_health import StoreHealth
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Literal
+
+    from lambdallm_extension.aws.credentials import CredentialSource
+    from lambdallm_extension.aws.secrets import Secrets
+    from lambdallm_extension.model_ports import Dialect, Provider
+    from lambdallm_extension.ports import Clock, Random, Store
+    from lambdallm_extension.services.embedding import Embedding
+    from lambdallm_extension.services.passing import Passing
+    from lambdallm_extension.services.tasks import Workers
+    from lambdallm_extension.settings import Settings
+    from lambdallm_wire.chat import Usage
+
+
+class Parts:
+    """Adapters and use cases. Threads share it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        workers: Workers,
+        clock: Clock,
+        random: Random,
+        sleep: Callable[[float], None],
+        environment_id: Callable[[], str],
+    ) -> None:
+        """Open nothing yet."""
+        self._settings = settings
+        self._workers = workers
+        self._clock = clock
+        self._random = random
+        self._sleep = sleep
+        self._environment_id = environment_id
+        self._lock = Lock()
+        self._credentials: CredentialSource | None = None
+        self._secrets: Secrets | None = None
+        self._store: Store | None = None
+        self._recorder: Recorder | None = None
+        self._chat: Chat | None = None
+        self._embedding: Embedding | None = None
+        self._passing: Passing | None = None
+        self._providers: dict[str, Provider] = {}
+        self.store_health = StoreHealth(clock)
+        self.streams = OpenStreams()
+        self._health = Health(
+            clock, random, sleep, retry_share=settings.configuration.resilience.retry_share
+        )
+
+    # Adapters
+
+    def store(self) -> Store:
+        """Return the store that LAMBDALLM_STORE names.
+
+        Raises:
+            SettingError: It names none, or one that cannot be.
+        """
+        from lambdallm_extension.stores import open_store
+
+        credentials = self.credentials()
+        with self._lock:
+            if self._store is None:
+                self._store = open_store(self._settings, self._clock, credentials)
+            return self._store
+
+    @property
+    def has_store(self) -> bool:
+        """Whether a store is open."""
+        return self._store is not None
+
+    def credentials(self) -> CredentialSource:
+        """Return where AWS credentials come from; nothing is fetched yet."""
+        from lambdallm_extension.aws.credentials import CredentialSource
+
+        with self._lock:
+            if self._credentials is None:
+                self._credentials = CredentialSource(self._settings, self._clock)
+            return self._credentials
+
+    def secrets(self) -> Secrets:
+        """Return where API keys come from; nothing is fetched yet."""
+        from lambdallm_extension.aws.secrets import Secrets
+
+        credentials = self.credentials()
+        with self._lock:
+            if self._secrets is None:
+                self._secrets = Secrets(self._settings, credentials, self._clock)
+            return self._secrets
+
+    def find(self, model: str) -> tuple[Provider, str]:
+        """Return who answers for a model's name, and the provider's own id of it.
+
+        Raises:
+            SettingError: No provider of that name.
+        """
+        from lambdallm_extension.providers import split_model
+
+        name, model_id = split_model(model)
+        return self.provider(name), model_id
+
+    def provider(self, name: str) -> Provider:
+        """Return a provider by its name.
+
+        Raises:
+            SettingError: There is none of that name.
+        """
+        from lambdallm_extension.providers import open_provider
+
+        credentials, secrets = self.credentials(), self.secrets()
+        with self._lock:
+            if name not in self._providers:
+                self._providers[name] = open_provider(
+                    name, self._settings, credentials, secrets, self._clock
+                )
+            return self._providers[name]
+
+    def dialect(self, name: str, model_id: str) -> Dialect:
+        """Return who reads the answers of an API; see `providers.find_dialect`."""
+        from lambdallm_extension.providers import find_dialect
+
+        return find_dialect(name, model_id)
+
+    def opened(self, method: Literal["reopen", "close"]) -> list[Callable[[], None]]:
+        """Return a method of each adapter that is open."""
+        with self._lock:
+            stores = [] if self._store is None else [self._store]
+            return [getattr(adapter, method) for adapter in (*self._providers.values(), *stores)]
+
+    def close(self) -> None:
+        """Let go of the store and of every connection."""
+        closing = self.opened("close")
+        with self._lock:
+            self._providers, self._store = {}, None
+        for close in closing:
+            close()
+
+    def abandon(self) -> int:
+        """Let go of everything; return how many call records are lost with it."""
+        with self._lock:
+            recorder = self._recorder
+        dropped = 0 if recorder is None else recorder.abandon().records
+        self.close()
+        return dropped
+
+    # Use cases
+
+    def recorder(self) -> Recorder:
+        """Return the writer of call records; without a store it keeps none."""
+        try:
+            store = self.store()
+        except errors.SettingError:
+            store = None
+        with self._lock:
+            if self._recorder is None:
+                self._recorder = Recorder(store, self._workers, self._clock, self.store_health)
+            return self._recorder
+
+    def chat(self) -> Chat:
+        """Return the use case that asks models."""
+        books = self._books()
+        with self._lock:
+            if self._chat is None:
+                self._chat = Chat(
+                    self,
+                    books,
+                    self._health,
+                    self.streams,
+                    default_model=self._settings.model,
+                    configuration=self._settings.configuration,
+                )
+            return self._chat
+
+    def embedding(self) -> Embedding:
+        """Return the use case that turns texts into vectors."""
+        from lambdallm_extension.services.embedding import Embedding
+
+        books = self._books()
+        with self._lock:
+            if self._embedding is None:
+                configuration = self._settings.configuration
+                self._embedding = Embedding(self, books, self._health, configuration)
+            return self._embedding
+
+    def passing(self) -> Passing:
+        """Return the use case that passes clients' own requests on."""
+        from lambdallm_extension.services.passing import Passing
+
+        books = self._books()
+        with self._lock:
+            if self._passing is None:
+                drain_seconds = self._settings.configuration.resilience.drain_seconds
+                self._passing = Passing(books, self.streams, drain_seconds=drain_seconds)
+            return self._passing
+
+    def cost_pico_usd(
+        self, model_id: str, usage: Usage, *, epoch_ms: int, region: str
+    ) -> int | None:
+        """Return the exact cost of a call, or None when the book has no price for it."""
+        from lambdallm_extension import price_book
+
+        price = price_book.find(model_id, epoch_ms, region or self._settings.region)
+        return None if price is None else price_book.cost_pico_usd(price, usage)
+
+    def _books(self) -> Books:
+        return Books(self.recorder(), self, self._clock, self._environment_id)

@@ -1,0 +1,39 @@
+"""Token counts as APIs report them: read so that nothing is taken for what it is not."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def count(counts: Mapping[str, object], *names: str) -> int:
+    """Return the first of these counts that is given, 0 where none is; an explicit 0 is given.
+
+    Raises:
+        ValueError: What stands there is no count.
+    """
+    for name in names:
+        value = counts.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            message = f"{name} is {value!r:.80}, which is no count"
+            raise ValueError(message)
+        return value
+    return 0
+
+
+def nested(counts: Mapping[str, object], name: str) -> Mapping[str, object]:
+    """Return the object under a name; an empty one where there is none.
+
+    Raises:
+        TypeError: Something else stands there.
+    """
+    value = counts.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        message = f"{name} is {value!r:.80}, which is no object"
+        raise TypeError(message)
+    return value

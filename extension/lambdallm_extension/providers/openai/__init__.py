@@ -1,0 +1,1 @@
+"""OpenAI's APIs, and those of the servers that speak as it does."""

@@ -1,0 +1,144 @@
+"""What messages must be, said before anything is done with them."""
+
+from __future__ import annotations
+
+from lambdallm_extension import errors
+from lambdallm_wire import names, turns as wire_turns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from lambdallm_wire.codec import Message
+
+SESSION_ID_MAX = 256
+IDENTITY_MAX = 512
+"""A DynamoDB sort key holds 1,024 bytes."""
+
+
+def require(message: Message, **kinds: type) -> None:
+    """Refuse a message without these fields, of these kinds and not empty."""
+    for field, kind in kinds.items():
+        value = message.get(field)
+        if not isinstance(value, kind) or value == "":
+            reason = f"The field {field!r} must be a {kind.__name__} that is not empty."
+            raise errors.InvalidRequestError(reason)
+
+
+def check_turns(turns: object) -> None:
+    """Refuse what would be in the way of every later event of the session."""
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        reason = "The field 'turns' must be a list of turns."
+        raise errors.InvalidRequestError(reason)
+    for turn in turns:
+        require(turn, role=str, at_epoch_ms=int)
+        if "content" not in turn:
+            reason = "A turn needs a content."
+            raise errors.InvalidRequestError(reason)
+        if not isinstance(turn.get("metadata"), dict | None):
+            reason = "The metadata of a turn must be an object."
+            raise errors.InvalidRequestError(reason)
+        fault = wire_turns.fault_of(turn)
+        if fault is not None:
+            raise errors.InvalidRequestError(fault)
+
+
+def check_chat(message: Message) -> None:
+    """Refuse what is no question to a model."""
+    require(message, work_id=str, call_id=str, messages=list)
+    check_messages(message["messages"])
+    check_routing(message)
+
+
+def check_performed(message: Message) -> None:
+    """Refuse what is no answer of a caller's own provider."""
+    require(message, work_id=str, call_id=str)
+    usage = message.get("usage") or {}
+    counts = usage.values() if isinstance(usage, dict) else [None]
+    if any(not isinstance(count, int) or isinstance(count, bool) or count < 0 for count in counts):
+        reason = "The field 'usage' must be an object of counts of tokens."
+        raise errors.InvalidRequestError(reason)
+    cost = message.get("cost_pico_usd")
+    if cost is not None and (not isinstance(cost, int) or isinstance(cost, bool) or cost < 0):
+        reason = "The field 'cost_pico_usd' must be a whole number of pico-USD."
+        raise errors.InvalidRequestError(reason)
+    problem = message.get("problem")
+    if not isinstance(problem, dict | None):
+        reason = "The field 'problem' must be a problem."
+        raise errors.InvalidRequestError(reason)
+    if problem is not None:
+        _allow(problem, status=int, retry_after_seconds=int | float | None)
+
+
+def check_routing(message: Message) -> None:
+    """Refuse what says wrongly who is to be asked, how often, and until when."""
+    _allow(
+        message,
+        model=str | None,
+        region=str | None,
+        max_retries=int,
+        deadline_epoch_ms=int,
+        fallback_model=str | None,
+        fallback_models=list | None,
+        own_providers=list | None,
+    )
+    for field in ("fallback_models", "own_providers"):
+        if not all(isinstance(name, str) for name in message.get(field) or ()):
+            reason = f"The field {field!r} must be a list of names."
+            raise errors.InvalidRequestError(reason)
+
+
+def _allow(message: Message, **kinds: Any) -> None:
+    """Refuse a message where one of these fields is there and of another kind."""
+    for field, kind in kinds.items():
+        if field in message and not isinstance(message[field], kind):
+            reason = f"The field {field!r} cannot be a {type(message[field]).__name__}."
+            raise errors.InvalidRequestError(reason)
+
+
+def check_messages(messages: list[Any]) -> None:
+    """Refuse what is no conversation; what a model takes of it is its provider's to say."""
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            reason = f"Message {index} must be an object with a role and a content."
+            raise errors.InvalidRequestError(reason)
+        fault = wire_turns.content_fault_of(message.get("content"))
+        if fault is not None:
+            reason = f"Message {index}: {fault}"
+            raise errors.InvalidRequestError(reason)
+
+
+def check_wire(version: int) -> None:
+    """Refuse an SDK that is more than one version away: neighbours understand each other."""
+    if abs(version - names.WIRE_VERSION) > 1:
+        older = "SDK" if version < names.WIRE_VERSION else "layer"
+        message = (
+            f"The SDK speaks version {version} of the localhost API, the layer "
+            f"{names.WIRE_VERSION}: update the {older}."
+        )
+        raise errors.SettingError(message)
+
+
+def check_rule(rule: Message) -> None:
+    """Refuse a rule for a session that this layer cannot keep."""
+    require(rule, session_id=str, identity=str, ttl_seconds=int, memory=dict, durability=str)
+    session_id = rule["session_id"]
+    printable = session_id.isascii() and session_id.isprintable()
+    if not printable or "#" in session_id or len(session_id) > SESSION_ID_MAX:
+        reason = f"A session id has 1 to {SESSION_ID_MAX} printable ASCII characters without '#'."
+        raise errors.InvalidRequestError(reason)
+    if len(rule["identity"].encode("utf-8", "replace")) > IDENTITY_MAX:
+        reason = f"The identity of an event has at most {IDENTITY_MAX} bytes."
+        raise errors.InvalidRequestError(reason)
+    if rule["ttl_seconds"] <= 0:
+        reason = "A session's ttl is more than 0 seconds."
+        raise errors.InvalidRequestError(reason)
+    if rule["durability"] not in ("before_response", "after_response"):
+        reason = f"Durability {rule['durability']!r} is not known to this layer."
+        raise errors.InvalidRequestError(reason)
+    memory = rule["memory"]
+    if memory.get("strategy") not in ("full_history", "sliding_window"):
+        reason = f"Memory strategy {memory.get('strategy')!r} is not known to this layer."
+        raise errors.InvalidRequestError(reason)
+    if memory["strategy"] == "sliding_window":
+        require(memory, max_messages=int)

@@ -1,0 +1,190 @@
+"""One model call in the books: its record from intent to its end, and its unit's totals.
+
+intend ──► settle      tokens and cost are known, or estimated where the answer was cut
+├─► fail        the provider refused: it costs nothing
+└─► unknown     the answer was lost: it may have been billed
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+
+from lambda_runtime_api.declarations import NamedTuple, cast
+from lambdallm_extension import errors
+from lambdallm_extension.services.metering import CallRecord
+from lambdallm_wire import plain_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lambdallm_extension.domain.answers import ChatAnswer
+    from lambdallm_extension.ports import Clock, Prices, Value
+    from lambdallm_extension.services.metering import Recorder, Totals
+
+FIRST_ERROR_STATUS = 400
+THROTTLED = 429
+
+RAW_USAGE_MAX_CHARACTERS = 2_000
+"""Of the provider's own words about usage; the longest known are about 600."""
+
+
+class Settled(NamedTuple):
+    """What a call came to; the cost is None where nobody knows the price."""
+
+    cost_pico_usd: int | None
+    latency_ms: int
+
+
+class Books:
+    """Where calls are booked: prices, and the writer of records."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        prices: Prices,
+        clock: Clock,
+        environment_id: Callable[[], str],
+    ) -> None:
+        """Keep what every call needs."""
+        self.recorder = recorder
+        self.prices = prices
+        self.clock = clock
+        self.environment_id = environment_id
+
+    def open(
+        self, call_id: str, work_id: str, totals: Totals, *, deadline_ms: int, operation: str
+    ) -> Call:
+        """Open a call; nothing is written before it is intended.
+
+        Args:
+            call_id: The key of its record, made before the first attempt.
+            work_id: Whose it is, "" where nobody knows.
+            totals: Of that unit of work.
+            deadline_ms: For the writing of records, epoch milliseconds.
+            operation: `chat`, `embeddings`, or `unmetered`.
+        """
+        return Call(self, call_id, work_id, totals, deadline_ms, operation)
+
+
+class Call:
+    """One call. It ends once: whatever comes after its end is not counted again."""
+
+    def __init__(
+        self,
+        books: Books,
+        call_id: str,
+        work_id: str,
+        totals: Totals,
+        deadline_ms: int,
+        operation: str,
+    ) -> None:
+        self.call_id = call_id
+        self.totals = totals
+        self.attempts = 0
+        self._books = books
+        self.work_id = work_id
+        self._deadline_ms = deadline_ms
+        self._operation = operation
+        self._started_ms = books.clock.epoch_ms()
+        self._lock = Lock()
+        self._ended = False
+
+    def intend(self, model: str) -> None:
+        """Say that a model is about to be asked, for the first time or again."""
+        self.attempts += 1
+        self._record(model, "intent")
+
+    def refused(self, error: errors.ProviderError) -> None:
+        """Count an attempt that failed; the call goes on."""
+        self.totals.fail(throttled=error.status == THROTTLED)
+
+    def settle(
+        self,
+        model: str,
+        answer: ChatAnswer,
+        *,
+        region: str = "",
+        estimated: bool = False,
+        error: str = "",
+    ) -> Settled:
+        """Book what was used.
+
+        Args:
+            model: Under which name it was asked.
+            answer: With the usage, and with the id that the price goes by.
+            region: Where it was asked, "" for the environment's own.
+            estimated: Whether the usage is an estimate, because the answer was cut.
+            error: How it was cut.
+        """
+        cost = answer.cost_pico_usd
+        if cost is None:
+            cost = self._books.prices.cost_pico_usd(
+                answer.model or model, answer.usage, epoch_ms=self._started_ms, region=region
+            )
+        latency_ms = self._books.clock.epoch_ms() - self._started_ms
+        if self._end():
+            self.totals.settle(model, answer.usage, cost, latency_ms)
+            facts: dict[str, Value] = {
+                "latency_ms": latency_ms,
+                "finish_reason": answer.finish_reason,
+                "provider_request_id": answer.provider_request_id,
+                "cost_pico_usd": cost,
+                **cast("dict[str, Value]", answer.usage),
+            }
+            if estimated:
+                facts["estimated"] = True
+            if error:
+                facts["error"] = error
+            if answer.service_tier:
+                facts["service_tier"] = answer.service_tier
+            if answer.raw_usage is not None:
+                raw = plain_json.dumps(answer.raw_usage, ensure_ascii=True, allow_nan=True)
+                facts["raw_usage"] = raw[:RAW_USAGE_MAX_CHARACTERS]
+            self._record(model, "settled", **facts)
+        return Settled(cost, latency_ms)
+
+    def fail(self, model: str, error: errors.ExtensionError) -> None:
+        """Book that no answer came: it costs nothing, or nobody knows what."""
+        state, reason = "failed", error.code
+        if isinstance(error, errors.ProviderError):
+            state = "failed" if answered_no(error) else "unknown"
+            reason = error.kind or str(error.status)
+        if self._end():
+            self._record(model, state, error=reason)
+
+    def pass_unmetered(self, model: str) -> None:
+        """Book that a request went through whose answer nobody reads for its usage."""
+        if self._end():
+            self._record(model, "unmetered")
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is booked."""
+        return self._ended
+
+    def _end(self) -> bool:
+        with self._lock:
+            ended, self._ended = self._ended, True
+        return not ended
+
+    def _record(self, model: str, state: str, **facts: Value) -> None:
+        attributes: dict[str, Value] = {
+            "model": model,
+            "operation": self._operation,
+            "work": self.work_id,
+            "environment": self._books.environment_id(),
+            "at": self._books.clock.epoch_ms(),
+            "attempts": self.attempts,
+            **facts,
+        }
+        record = CallRecord(self.call_id, state, attributes)
+        self._books.recorder.record(record, deadline_ms=self._deadline_ms)
+
+
+def answered_no(error: errors.ProviderError) -> bool:
+    """Say whether no generation was made, so that asking again is safe.
+
+    An answer that was lost (status 0) may be one, and one that cannot be read (200) is.
+    """
+    return not error.sent or error.status >= FIRST_ERROR_STATUS

@@ -1,0 +1,65 @@
+"""Answers that are on their way now: what a killed function leaves of them is taken from here."""
+
+from __future__ import annotations
+
+from threading import Condition
+
+from lambda_runtime_api.declarations import NamedTuple, Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lambdallm_extension.domain.answers import AnswerSoFar
+
+
+class OpenStream(Protocol):
+    """A stream that has not been booked yet."""
+
+    def settle_now(self) -> None:
+        """Book what has come so far; what comes later is not counted."""
+        ...
+
+
+class Partial(NamedTuple):
+    """What has come of one call's answer."""
+
+    call_id: str
+    work_id: str
+    answer: AnswerSoFar
+
+
+class OpenStreams:
+    """The streams of one environment. Threads share it."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._open: dict[int, tuple[Partial, OpenStream]] = {}
+
+    def add(self, partial: Partial, stream: OpenStream) -> None:
+        """Know of one; `remove` must follow."""
+        with self._changed:
+            self._open[id(stream)] = (partial, stream)
+
+    def remove(self, stream: OpenStream) -> None:
+        """Forget one that is booked; twice does no harm."""
+        with self._changed:
+            self._open.pop(id(stream), None)
+            self._changed.notify_all()
+
+    def of(self, work_id: str) -> list[Partial]:
+        """Return what has come of a unit's answers."""
+        with self._changed:
+            return [partial for partial, _ in self._open.values() if partial.work_id == work_id]
+
+    def wait_for_none(self, seconds: float) -> bool:
+        """Wait until no stream is open; False when one still is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._open, seconds)
+
+    def settle_all(self) -> None:
+        """Book all of them as they stand: the environment ends, and nobody waits for them."""
+        with self._changed:
+            streams = [stream for _, stream in self._open.values()]
+            self._open.clear()
+            self._changed.notify_all()
+        for stream in streams:
+            stream.settle_now()
