@@ -209,12 +209,20 @@ def test_a_full_disk(host: Start, layer: Path, chat_variables: dict[str, str]) -
         timeout_seconds=TIMEOUT_SECONDS,
     ) as environment:
         environment.invoke("fill")
-        replies = [reply_of(environment.invoke(post("full", "hello"))) for _ in range(2)]
-        said = lines_with(environment, "No space left on device", "LAMBDALLM_DIRECTORY")
+        replies: list[str] = []
+        told: list[str] = []
+        while len(replies) < 2 or (not told and len(replies) < INVOCATIONS_MAX):
+            replies.append(reply_of(environment.invoke(post("full", "hello"))))
+            # What the life before has left is written over; mostly that makes the room it needs.
+            said = lines_with(environment, "No space left on device", "LAMBDALLM_DIRECTORY")
+            told = said or lines_with(environment, "lambdallm: started")[1:]
 
-    assert replies == ["You said 1 things.", "You said 2 things."]
-    assert said
+    assert replies == [f"You said {number + 1} things." for number in range(len(replies))]
+    assert told, "it serves again, or says what it lacks"
 
+
+INVOCATIONS_MAX = 30
+"""By then a sidecar that was woken serves."""
 
 CHOOSE = """
 def choose(event, context):
