@@ -16,14 +16,14 @@ class Socket(_socket.socket):
         block(self, seconds)
 
 
-def block(connected: _socket.socket, seconds: float) -> None:
-    """Make reads wait, and end after so long with what a read raises that finds nothing.
+def block(connected: _socket.socket, seconds: float, option: int = _socket.SO_RCVTIMEO) -> None:
+    """Make reads (with SO_SNDTIMEO writes) wait, and end with a BlockingIOError after so long.
 
     A read with a timeout of Python's own is three calls of the system (an attempt, a wait and the
-    read), over TLS more; a chunk of a stream is hardly more work than that.
+    read), over TLS more, and a write is two; a chunk of a stream is hardly more work than that.
     """
     connected.settimeout(None)
     whole = int(seconds)
     microseconds = max(1, int((seconds - whole) * 1_000_000))
     timeval = b"".join(part.to_bytes(8, sys.byteorder) for part in (whole, microseconds))
-    connected.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, timeval)
+    connected.setsockopt(_socket.SOL_SOCKET, option, timeval)

@@ -14,6 +14,7 @@ from threading import Lock, Thread
 from lambda_runtime_api import heads, http1
 from lambda_runtime_api.declarations import Protocol
 from lambdallm_extension.errors import ExtensionError
+from lambdallm_extension.http_client.sockets import block
 from lambdallm_extension.server.replies import plain
 from lambdallm_wire import codec, errors as wire_errors, names, routes
 
@@ -271,7 +272,7 @@ def _send_pieces(sock: _socket.socket, request: http1.Request, reply: Reply, pie
     A body that is cut is cut here too, so that nobody takes it for whole.
     """
     try:
-        sock.settimeout(SEND_SECONDS)
+        block(sock, SEND_SECONDS, _socket.SO_SNDTIMEO)
         if request.method == "HEAD" or reply.status in heads.BODILESS_STATUS:
             sock.sendall(http1.encode_response(reply.status, reply.headers, None))
         else:
@@ -280,7 +281,6 @@ def _send_pieces(sock: _socket.socket, request: http1.Request, reply: Reply, pie
             while piece := pieces.read():
                 sock.sendall(http1.encode_chunk(piece))
             sock.sendall(http1.encode_last_chunk())
-        sock.settimeout(None)
     except (OSError, ExtensionError):
         return False
     finally:
