@@ -43,8 +43,10 @@ def loads(text: str | bytes) -> Any:
         value, end = _scan(plain, 0)
         if end == len(plain):
             return value
-    except (StopIteration, UnicodeDecodeError):
-        pass  # `json` says what is wrong with it
+    except (StopIteration, UnicodeDecodeError, SystemError):
+        # `json` says what is wrong with it. Until it is loaded, the C module of CPython 3.10 and
+        # 3.11 lacks the error that it would raise, and the interpreter raises a SystemError.
+        pass
     import json
 
     return json.loads(text)

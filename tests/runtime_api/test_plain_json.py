@@ -95,6 +95,27 @@ def test_what_holds_itself_is_refused_and_no_later_value_suffers() -> None:
     assert plain_json.dumps(loop) == "[]"
 
 
+@pytest.mark.parametrize("text", ["{", "[1", '"a', '{"a" 1}', '{"a":1,}', '"\\x"', "?"])
+def test_the_first_wrong_text_of_a_process_is_refused_as_any_other(text: str) -> None:
+    code = f"""
+import sys
+sys.path += {[path for path in sys.path if path]!r}
+from lambdallm_wire import plain_json
+assert "json" not in sys.modules
+try:
+    plain_json.loads({text!r})
+except ValueError as error:
+    print(type(error).__name__, error)
+"""
+    run = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True
+    )
+
+    with pytest.raises(json.JSONDecodeError) as theirs:
+        json.loads(text)
+    assert run.stdout.strip() == f"JSONDecodeError {theirs.value}"
+
+
 def test_plain_texts_load_no_regular_expressions() -> None:
     code = f"""
 import sys

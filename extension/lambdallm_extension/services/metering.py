@@ -15,7 +15,7 @@ from threading import Lock
 from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension import errors
 from lambdallm_extension.domain import keys
-from lambdallm_extension.ports import Item, Key, Put
+from lambdallm_extension.ports import InvocationReport, Item, Key, Put
 from lambdallm_wire import names
 from lambdallm_wire.tokens import NO_USAGE
 
@@ -68,6 +68,38 @@ class Counts:
         """Count an attempt that failed."""
         self.errors += 1
         self.throttles += throttled
+
+    def report(
+        self,
+        *,
+        work_id: str,
+        request_id: str,
+        environment_id: str,
+        outcome: str,
+        epoch_ms: int,
+    ) -> InvocationReport:
+        """Return what telemetry is told of these calls; what else is known is put in by others."""
+        return InvocationReport(
+            work_id=work_id,
+            request_id=request_id,
+            environment_id=environment_id,
+            outcome=outcome,
+            error_code="",
+            cold_start=False,
+            models=tuple(self.models),
+            calls=self.calls,
+            errors=self.errors,
+            throttles=self.throttles,
+            usage=self.usage,
+            cost_pico_usd=self.cost_pico_usd,
+            unpriced_calls=self.unpriced_calls,
+            model_latency_ms=self.latency_ms,
+            handler_ms=None,
+            session_read_ms=None,
+            session_save_ms=None,
+            records_dropped=0,
+            epoch_ms=epoch_ms,
+        )
 
 
 class Totals(Counts):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lambdallm_extension.ports import InvocationReport
 from lambdallm_extension.services.metering import Totals
 
 TYPE_CHECKING = False
@@ -57,25 +56,11 @@ class Unattributed:
         if not (counts.calls or counts.errors):
             return
         self._telemetry.emit(
-            InvocationReport(
+            counts.report(
                 work_id="",
                 request_id=self._request_id,
                 environment_id=self._environment_id(),
                 outcome=OUTCOME,
-                error_code="",
-                cold_start=False,
-                models=tuple(counts.models),
-                calls=counts.calls,
-                errors=counts.errors,
-                throttles=counts.throttles,
-                usage=counts.usage,
-                cost_pico_usd=counts.cost_pico_usd,
-                unpriced_calls=counts.unpriced_calls,
-                model_latency_ms=counts.latency_ms,
-                handler_ms=None,
-                session_read_ms=None,
-                session_save_ms=None,
-                records_dropped=0,
                 epoch_ms=self._clock.epoch_ms(),
             )
         )

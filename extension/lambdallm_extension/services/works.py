@@ -6,13 +6,12 @@ from threading import Condition
 
 from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension.domain import flush
-from lambdallm_extension.ports import InvocationReport
 from lambdallm_extension.services.metering import Totals
 from lambdallm_wire.tokens import input_tokens
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lambdallm_extension.ports import Clock
+    from lambdallm_extension.ports import Clock, InvocationReport
     from lambdallm_extension.services.metering import Counts
     from lambdallm_extension.services.sessions import SessionWork
     from lambdallm_wire.invocations import BeginRequest, EndReply
@@ -177,24 +176,10 @@ class Work:
         return self._report(LATE, counts) if counts.calls or counts.errors else None
 
     def _report(self, ending: Ending, counts: Counts) -> InvocationReport:
-        return InvocationReport(
+        return counts.report(
             work_id=self.work_id,
             request_id=self.request_id,
             environment_id=self._reported_as,
             outcome=ending.outcome,
-            error_code=ending.error_code,
-            cold_start=False,
-            models=tuple(counts.models),
-            calls=counts.calls,
-            errors=counts.errors,
-            throttles=counts.throttles,
-            usage=counts.usage,
-            cost_pico_usd=counts.cost_pico_usd,
-            unpriced_calls=counts.unpriced_calls,
-            model_latency_ms=counts.latency_ms,
-            handler_ms=ending.handler_ms,
-            session_read_ms=None,
-            session_save_ms=None,
-            records_dropped=0,
             epoch_ms=self._clock.epoch_ms(),
-        )
+        )._replace(error_code=ending.error_code, handler_ms=ending.handler_ms)

@@ -8,10 +8,11 @@ Source: platform.claude.com/docs, "Messages" and "Streaming messages", 2026-11.
 from __future__ import annotations
 
 from lambdallm_extension.domain.answers import AnswerSoFar
-from lambdallm_extension.providers import readings, refusals
+from lambdallm_extension.providers import refusals
 from lambdallm_extension.providers.anthropic import request as messages_request
 from lambdallm_extension.providers.anthropic.failures import advise
 from lambdallm_extension.providers.counts import count, nested
+from lambdallm_extension.providers.event_dialect import EventDialect
 from lambdallm_wire import plain_json
 
 TYPE_CHECKING = False
@@ -19,10 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from lambda_runtime_api.http1 import Headers
-    from lambdallm_extension.domain.answers import ChatAnswer
     from lambdallm_extension.errors import ProviderError
-    from lambdallm_extension.model_ports import StreamReader
     from lambdallm_wire.chat import ChatDelta, ChatRequest, Usage
 
 FINISH_REASONS = {
@@ -36,7 +34,10 @@ FINISH_REASONS = {
 """`pause_turn`, and whatever comes later, is `other`."""
 
 
-class Messages:
+_REQUEST_ID = ("request-id", "x-request-id")
+
+
+class Messages(EventDialect):
     """A `model_ports.Dialect`, which also makes requests."""
 
     name = "anthropic.messages"
@@ -44,30 +45,11 @@ class Messages:
 
     def __init__(self, source: str = "anthropic") -> None:
         """Take who answers, for errors."""
-        self._source = source
+        super().__init__(source, MessageReading, _REQUEST_ID, advise)
 
     def encode(self, model_id: str, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
         """Make the body of a request; see `request.encode`."""
         return messages_request.encode(model_id, request, stream=stream)
-
-    def decode(self, model_id: str, headers: Headers, body: bytes) -> ChatAnswer:
-        """Read a 200 that is not streamed; see `model_ports.Dialect`."""
-        reading = self._reading(model_id, headers)
-        readings.fill_whole(self._source, reading.answer, reading.fill, body)
-        return reading.answer.to_answer()
-
-    def read_stream(self, model_id: str, headers: Headers) -> StreamReader:
-        """Return the reader of a 200 that is streamed."""
-        reading = self._reading(model_id, headers)
-        return readings.open_stream(self._source, headers, reading, reading.fill)
-
-    def refusal(self, model_id: str, status: int, headers: Headers, body: bytes) -> ProviderError:
-        """Make the error of a reply whose status is no 200."""
-        return refusals.refusal(self._source, model_id, status, headers, body, advise)
-
-    def _reading(self, model_id: str, headers: Headers) -> MessageReading:
-        request_id = readings.request_id(headers, "request-id", "x-request-id")
-        return MessageReading(self._source, model_id, request_id)
 
 
 class MessageReading:

@@ -7,7 +7,8 @@ What other servers do differently stands where it is read.
 from __future__ import annotations
 
 from lambdallm_extension.domain.answers import AnswerSoFar
-from lambdallm_extension.providers import readings, refusals
+from lambdallm_extension.providers import refusals
+from lambdallm_extension.providers.event_dialect import EventDialect
 from lambdallm_extension.providers.openai import chat_request
 from lambdallm_extension.providers.openai.failures import advise
 from lambdallm_extension.providers.openai.usage import decode_usage
@@ -17,10 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from lambda_runtime_api.http1 import Headers
-    from lambdallm_extension.domain.answers import ChatAnswer
     from lambdallm_extension.errors import ProviderError
-    from lambdallm_extension.model_ports import StreamReader
     from lambdallm_wire.chat import ChatDelta, ChatRequest
 
 FINISH_REASONS = {
@@ -36,7 +34,10 @@ _REASONING, _TEXT, _FIRST_TOOL = 0, 1, 2
 """Places of the blocks: chunks have none, and a model thinks before it speaks."""
 
 
-class ChatCompletions:
+_REQUEST_ID = ("x-request-id", "apim-request-id")
+
+
+class ChatCompletions(EventDialect):
     """A `model_ports.Dialect`, which also makes requests."""
 
     name = "openai.chat"
@@ -44,27 +45,12 @@ class ChatCompletions:
 
     def __init__(self, source: str = "openai", *, compatible: bool = False) -> None:
         """Take who answers, for errors, and whether it is another server that speaks alike."""
-        self._source = source
+        super().__init__(source, ChunkReading, _REQUEST_ID, advise)
         self._compatible = compatible
 
     def encode(self, model_id: str, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
         """Make the body of a request; see `chat_request.encode`."""
         return chat_request.encode(model_id, request, stream=stream, compatible=self._compatible)
-
-    def decode(self, model_id: str, headers: Headers, body: bytes) -> ChatAnswer:
-        """Read a 200 that is not streamed; see `model_ports.Dialect`."""
-        reading = ChunkReading(self._source, model_id, _request_id(headers))
-        readings.fill_whole(self._source, reading.answer, reading.fill, body)
-        return reading.answer.to_answer()
-
-    def read_stream(self, model_id: str, headers: Headers) -> StreamReader:
-        """Return the reader of a 200 that is streamed."""
-        reading = ChunkReading(self._source, model_id, _request_id(headers))
-        return readings.open_stream(self._source, headers, reading, reading.fill)
-
-    def refusal(self, model_id: str, status: int, headers: Headers, body: bytes) -> ProviderError:
-        """Make the error of a reply whose status is no 200."""
-        return refusals.refusal(self._source, model_id, status, headers, body, advise)
 
 
 class ChunkReading:
@@ -188,7 +174,3 @@ def _characters(delta: object) -> int:
     if not isinstance(delta, dict):
         return 0
     return sum(len(value) for value in delta.values() if isinstance(value, str))
-
-
-def _request_id(headers: Headers) -> str:
-    return readings.request_id(headers, "x-request-id", "apim-request-id")

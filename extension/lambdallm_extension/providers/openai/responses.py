@@ -6,7 +6,8 @@ Source: API reference, "The response object" and "Streaming events", 2026-11.
 from __future__ import annotations
 
 from lambdallm_extension.domain.answers import AnswerSoFar
-from lambdallm_extension.providers import readings, refusals
+from lambdallm_extension.providers import refusals
+from lambdallm_extension.providers.event_dialect import EventDialect
 from lambdallm_extension.providers.openai import responses_request
 from lambdallm_extension.providers.openai.failures import advise
 from lambdallm_extension.providers.openai.usage import decode_usage
@@ -15,14 +16,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from lambda_runtime_api.http1 import Headers
-    from lambdallm_extension.domain.answers import ChatAnswer
     from lambdallm_extension.errors import ProviderError
-    from lambdallm_extension.model_ports import StreamReader
     from lambdallm_wire.chat import ChatDelta, ChatRequest
 
 
-class Responses:
+_REQUEST_ID = ("x-request-id", "apim-request-id")
+
+
+class Responses(EventDialect):
     """A `model_ports.Dialect`, which also makes requests."""
 
     name = "openai.responses"
@@ -30,30 +31,11 @@ class Responses:
 
     def __init__(self, source: str = "openai") -> None:
         """Take who answers, for errors."""
-        self._source = source
+        super().__init__(source, ResponseReading, _REQUEST_ID, advise)
 
     def encode(self, model_id: str, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
         """Make the body of a request; see `responses_request.encode`."""
         return responses_request.encode(model_id, request, stream=stream)
-
-    def decode(self, model_id: str, headers: Headers, body: bytes) -> ChatAnswer:
-        """Read a 200 that is not streamed; see `model_ports.Dialect`."""
-        reading = self._reading(model_id, headers)
-        readings.fill_whole(self._source, reading.answer, reading.fill, body)
-        return reading.answer.to_answer()
-
-    def read_stream(self, model_id: str, headers: Headers) -> StreamReader:
-        """Return the reader of a 200 that is streamed."""
-        reading = self._reading(model_id, headers)
-        return readings.open_stream(self._source, headers, reading, reading.fill)
-
-    def refusal(self, model_id: str, status: int, headers: Headers, body: bytes) -> ProviderError:
-        """Make the error of a reply whose status is no 200."""
-        return refusals.refusal(self._source, model_id, status, headers, body, advise)
-
-    def _reading(self, model_id: str, headers: Headers) -> ResponseReading:
-        request_id = readings.request_id(headers, "x-request-id", "apim-request-id")
-        return ResponseReading(self._source, model_id, request_id)
 
 
 class ResponseReading:
