@@ -73,6 +73,8 @@ class EventAnswer:
         if self._failure is not None:
             raise self._failure
         pieces: list[ChatDelta] = []
+        if not data:
+            return pieces
         try:
             self._read(data, pieces)
         except ProviderError as error:

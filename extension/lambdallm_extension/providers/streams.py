@@ -53,7 +53,10 @@ class ProviderStream:
     def __init__(self, name: str, exchange: Exchange, reader: StreamReader) -> None:
         """Take a 200 whose head has come, and the reader of its form."""
         self.answer: AnswerSoFar = reader.answer
-        self._raw = RawExchange(name, exchange)
+        self.extend = exchange.extend
+        self.close = exchange.close
+        self._name = name
+        self._exchange = exchange
         self._reader = reader
 
     def read(self) -> list[ChatDelta] | None:
@@ -64,22 +67,16 @@ class ProviderStream:
         """
         try:
             self._reader.feed(b"")  # raises what it was told beside its last pieces
-            received = self._raw.read()
+            received = self._exchange.read()
             if received:
                 return self._reader.feed(received)
             self._reader.end()
+        except AnswerLostError as error:
+            raise lost(self._name, error) from error  # it has let go of its connection
         except BaseException:
             self.close()
             raise
         return None
-
-    def extend(self, deadline_ms: int, read_seconds: float) -> None:
-        """Read the rest under other limits."""
-        self._raw.extend(deadline_ms, read_seconds)
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        self._raw.close()
 
 
 def unreached(name: str, error: NotSentError) -> ProviderError:

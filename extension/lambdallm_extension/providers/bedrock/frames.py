@@ -51,6 +51,8 @@ class FrameAnswer:
         if self._failure is not None:
             raise self._failure
         pieces: list[ChatDelta] = []
+        if not data:
+            return pieces
         messages = self._messages
         messages.feed(data)
         try:
