@@ -312,7 +312,9 @@ class _Starter:
                 self._leave_token(self._listener)
             descriptor = self._listener.detach()
             listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, descriptor)
-            server = Server(listener, self._secret, engine, engine.telemetry.log)
+            room = engine.settings.memory_mb << 17  # an eighth of the memory, for large bodies
+            log = engine.telemetry.log
+            server = Server(listener, self._secret, engine, log, room_bytes=room)
             engine.admit_clients(self.client_key, server.tokens)
             engine.serve(renew)
             server.start()

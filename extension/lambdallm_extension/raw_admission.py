@@ -24,6 +24,13 @@ BEARER = "bearer "
 CREDENTIALS_SECONDS = 2.0
 
 
+ARN = "arn:"
+KEPT_ELSEWHERE = (
+    "The key is kept in Secrets Manager or SSM, and lambdallm, which fetches it, is not there: "
+    "see the function's log. It comes back with the next environment."
+)
+
+
 class RefusedError(Exception):
     """The client gets this as its answer."""
 
@@ -75,6 +82,8 @@ class Admission:
         values = [self._environ.get(name, "") for name in variables]
         if not any(_is_one_of(key, [self._client_key, *values]) for key in request.keys):
             raise RefusedError(401, "The key is not this environment's.")
+        if any(key.startswith(ARN) for key in (*request.keys, values[0])):
+            raise RefusedError(503, KEPT_ELSEWHERE)
         if any(not self._is_ours(key) for key in request.keys):
             return [header for header in request.headers if header[0] in KEY_HEADERS]
         if not values[0]:

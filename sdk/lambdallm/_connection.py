@@ -91,7 +91,7 @@ class SidecarLostError(_errors.SidecarError):
 
     def __init__(self, message: str, *, sent: bool, silent: bool) -> None:
         happened = "may have happened" if sent else "was not made"
-        super().__init__(f"{message} The call {happened}.", retryable=True)
+        super().__init__(f"{message} The call {happened}.", retryable=not sent)
         self.sent = sent
         self.silent = silent
 
@@ -349,7 +349,7 @@ def describe_loss(
         silent = isinstance(cause, SilentError) or (isinstance(cause, TimeoutError) and not sent)
     if isinstance(cause, TimeoutError) and not silent:
         message = f"The sidecar did not answer within {timeout_seconds:.1f} s."
-        return _errors.SidecarError(f"{message} The call may have happened.", retryable=True)
+        return _errors.SidecarError(f"{message} The call may have happened.")
     message = "The sidecar stands still." if silent else "The sidecar has ended."
     return SidecarLostError(message, sent=sent, silent=silent)
 

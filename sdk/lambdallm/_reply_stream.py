@@ -153,7 +153,7 @@ class Lines:
                 return self._decode(whole)
         if self._broken:
             reason = "What the sidecar said is no JSON. The call may have happened."
-            raise _errors.SidecarError(reason, retryable=True)
+            raise _errors.SidecarError(reason)
         return []
 
     def close(self) -> None:

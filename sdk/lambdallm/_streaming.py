@@ -114,7 +114,7 @@ class Call:
             return self._read_own(self._own)
         elif not self._lines.closed:
             message = "The stream ended before the answer did. The call may have happened."
-            raise _errors.SidecarError(message, retryable=True)
+            raise _errors.SidecarError(message)
         return []
 
     def _ask_own(self, perform: dict[str, Any]) -> Generator[Event, None, None]:

@@ -6,6 +6,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+COUNT_MAX = 10**15
+"""Of tokens: more than any model will read, and less than what stores and metrics keep exactly."""
+
 
 def count(counts: Mapping[str, object], *names: str) -> int:
     """Return the first of these counts that is given, 0 where none is; an explicit 0 is given.
@@ -17,7 +20,7 @@ def count(counts: Mapping[str, object], *names: str) -> int:
         value = counts.get(name)
         if value is None:
             continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= COUNT_MAX:
             message = f"{name} is {value!r:.80}, which is no count"
             raise ValueError(message)
         return value

@@ -65,7 +65,7 @@ class HttpApi:
             ProviderError: It was not reached, or did not answer.
             DeadlineError, SettingError: Nothing was sent.
         """
-        request = RawRequest("POST", path, "", [_JSON, *headers], body)
+        request = RawRequest("POST", path, "", _with_json(headers), body)
         encoded = self._encode(request, deadline_ms)
         patience = self._http.patience(deadline_ms, read_seconds=READ_TIMEOUT_SECONDS)
         try:
@@ -81,7 +81,7 @@ class HttpApi:
         Raises:
             ProviderError, DeadlineError, SettingError: As `post`.
         """
-        return self._open(RawRequest("POST", path, "", [_JSON, *headers], body), deadline_ms)
+        return self._open(RawRequest("POST", path, "", _with_json(headers), body), deadline_ms)
 
     def forward(self, request: RawRequest, *, deadline_ms: int) -> RawReply:
         """Pass a client's own request on; see `model_ports.Provider.forward`."""
@@ -102,7 +102,8 @@ class HttpApi:
         headers = [("host", self._url.authority), *request.headers]
         given = {name for name, _ in headers}
         headers += [header for header in _DEFAULTS if header[0] not in given]
-        headers += request.key or self._authenticate(deadline_ms)
+        added = request.key or self._authenticate(deadline_ms)
+        headers += [header for header in added if header[0] not in given]
         body = request.body if request.body or request.method in _WITH_BODY else None
         return http1.encode_request(request.method, target, headers, body)
 
@@ -113,3 +114,8 @@ class HttpApi:
     def close(self) -> None:
         """Close the connections, those in use when their call ends."""
         self._http.close()
+
+
+def _with_json(headers: Headers) -> Headers:
+    """Say what the body is, where nothing configured says it."""
+    return headers if any(name == _JSON[0] for name, _ in headers) else [_JSON, *headers]

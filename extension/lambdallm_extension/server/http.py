@@ -15,6 +15,7 @@ from lambda_runtime_api import heads, http1
 from lambda_runtime_api.declarations import Protocol
 from lambdallm_extension.errors import ExtensionError
 from lambdallm_extension.http_client.sockets import block
+from lambdallm_extension.server.body_room import BodyRoom
 from lambdallm_extension.server.replies import plain
 from lambdallm_wire import codec, errors as wire_errors, names, routes
 
@@ -72,7 +73,13 @@ class Server:
     """Serves the API on a listening socket until it is closed."""
 
     def __init__(
-        self, listener: _socket.socket, token: str, api: Api, log: Callable[[str], None]
+        self,
+        listener: _socket.socket,
+        token: str,
+        api: Api,
+        log: Callable[[str], None],
+        *,
+        room_bytes: int = 0,
     ) -> None:
         """Take a socket that listens on 127.0.0.1.
 
@@ -81,7 +88,9 @@ class Server:
             token: What every request must carry.
             api: Answers the requests.
             log: Gets a sentence about a fault of ours.
+            room_bytes: Of memory for large bodies, all together; at least for one.
         """
+        self._room = BodyRoom(room_bytes)
         self._listener = listener
         self._tokens: tuple[bytes, ...] = (token.encode("ascii"),)
         self._api = api
@@ -186,29 +195,37 @@ class Server:
 
     def _serve_requests(self, sock: _socket.socket, connection: int) -> None:
         reader = http1.Reader(requests=True)
-        keep_alive, gone = True, False
-        while keep_alive:
-            request, body = _receive(reader, sock)
+        serving = _Serving(sock, connection)
+        while serving.keep_alive:
+            request = _receive_head(reader, sock)
             if not isinstance(request, http1.Request):
                 return
-            keep_alive = request.keep_alive
-            gone = gone or _has_left(sock)
-            if gone and request.target not in FAREWELLS:
-                continue  # this process stood still, and whoever asked has gone elsewhere
-            problem = self._guard(request)
-            if problem is None:
-                reply = self._api.serve_request(request, body, connection=connection)
-            else:
-                reply = plain(problem["status"], codec.encode(problem))
-            if reply.pieces is not None:
-                if not _send_pieces(sock, request, reply, reply.pieces):
-                    return
-                continue
-            whole = None if request.method == "HEAD" else reply.body
+            taken = self._room.take(request)
             try:
-                sock.sendall(http1.encode_response(reply.status, reply.headers, whole))
-            except OSError:
-                gone = True  # what else it said is here already, or on its way
+                self._serve_one(serving, request, _receive_body(reader, sock, request))
+            finally:
+                self._room.give_back(taken)
+
+    def _serve_one(self, serving: _Serving, request: http1.Request, body: bytes) -> None:
+        sock = serving.sock
+        serving.keep_alive = request.keep_alive
+        serving.gone = serving.gone or _has_left(sock)
+        if serving.gone and request.target not in FAREWELLS:
+            return  # this process stood still, and whoever asked has gone elsewhere
+        problem = self._guard(request)
+        if problem is None:
+            reply = self._api.serve_request(request, body, connection=serving.connection)
+        else:
+            reply = plain(problem["status"], codec.encode(problem))
+        if reply.pieces is not None:
+            if not _send_pieces(sock, request, reply, reply.pieces):
+                serving.keep_alive = False
+            return
+        whole = None if request.method == "HEAD" else reply.body
+        try:
+            sock.sendall(http1.encode_response(reply.status, reply.headers, whole))
+        except OSError:
+            serving.gone = True  # what else it said is here already, or on its way
 
     def _guard(self, request: http1.Request) -> Problem | None:
         """Return why a request is refused, or None."""
@@ -252,18 +269,30 @@ def _linger(sock: _socket.socket) -> None:
         left -= thrown_away or left
 
 
-def _receive(
-    reader: http1.Reader, sock: _socket.socket
-) -> tuple[http1.Request | http1.Response, bytes]:
-    """Read one request, and tell a client to go on that asks before it sends its body."""
+class _Serving:
+    """One connection: whether it goes on, and whether anybody reads there."""
+
+    def __init__(self, sock: _socket.socket, connection: int) -> None:
+        self.sock = sock
+        self.connection = connection
+        self.keep_alive = True
+        self.gone = False
+
+
+def _receive_head(reader: http1.Reader, sock: _socket.socket) -> http1.Request | http1.Response:
     while (head := reader.read_head()) is None:
         reader.feed(sock.recv(http1.RECEIVE_BYTES))
+    return head
+
+
+def _receive_body(reader: http1.Reader, sock: _socket.socket, head: http1.Request) -> bytes:
+    """Read a request's body, and tell a client to go on that asks before it sends it."""
     if head.header("expect").lower() == "100-continue":
         sock.sendall(CONTINUE)
     while (body := reader.read_body()) is None:
         reader.feed(sock.recv(http1.RECEIVE_BYTES))
     reader.next_message()
-    return head, body
+    return body
 
 
 def _send_pieces(sock: _socket.socket, request: http1.Request, reply: Reply, pieces: Body) -> bool:

@@ -67,7 +67,7 @@ class UnitOfWork:
     def __init__(self, work: Work, telemetry: Telemetry) -> None:
         self.work_id = work.work_id
         self.totals = work.totals
-        self.deadline_ms = work.deadline_ms
+        self.deadline_ms = work.store_deadline_ms()
         self._work = work
         self._telemetry = telemetry
 

@@ -166,7 +166,7 @@ class Attempts:
         self._retries = 0 if last_try else min(RETRIES_MAX, max(0, retries))
         self._failures = 0
         self._deadline_ms = deadline_ms
-        self._earlier: errors.ProviderError | None = None
+        self._earlier: errors.ExtensionError | None = None
 
     def run(self, ask: Callable[[Candidate], T]) -> T:
         """Ask until answered or hopeless.
@@ -186,6 +186,10 @@ class Attempts:
                 answer = ask(self.candidate)
             except errors.ProviderError as error:
                 self.failed(error)
+            except errors.SettingError as error:
+                if not self._waiting:
+                    raise
+                self._go_on(error)  # its key or address is missing; others may have theirs
             else:
                 self.succeeded()
                 return answer
@@ -209,12 +213,15 @@ class Attempts:
                 self._health.sleep(wait_ms / 1_000)
                 return
             if self._waiting:
-                self.candidate, self._waiting = self._waiting[0], self._waiting[1:]
-                self._failures, self._earlier = 0, error
+                self._go_on(error)
                 return
         if self._earlier is not None:
             raise error from self._earlier
         raise error
+
+    def _go_on(self, error: errors.ExtensionError) -> None:
+        self.candidate, self._waiting = self._waiting[0], self._waiting[1:]
+        self._failures, self._earlier = 0, error
 
     def _wait_ms(self, error: errors.ProviderError) -> int | None:
         """Return how long to wait before asking again; None: do not ask again."""

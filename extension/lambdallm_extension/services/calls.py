@@ -151,6 +151,8 @@ class Call:
             state = "failed" if answered_no(error) else "unknown"
             reason = error.kind or str(error.status)
         if self._end():
+            if state == "unknown":
+                self.totals.lose(model)
             self._record(model, state, error=reason)
 
     def pass_unmetered(self, model: str) -> None:

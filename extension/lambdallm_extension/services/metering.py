@@ -69,6 +69,13 @@ class Counts:
         self.errors += 1
         self.throttles += throttled
 
+    def lose(self, model: str) -> None:
+        """Count a call whose answer was lost: what it cost is unknown, never 0."""
+        self.calls += 1
+        self.unpriced_calls += 1
+        if model not in self.models:
+            self.models.append(model)
+
     def report(
         self,
         *,
@@ -125,6 +132,12 @@ class Totals(Counts):
         with self._lock:
             super().fail(throttled=throttled)
             self._unreported.fail(throttled=throttled)
+
+    def lose(self, model: str) -> None:
+        """Count a call whose answer was lost: what it cost is unknown, never 0."""
+        with self._lock:
+            super().lose(model)
+            self._unreported.lose(model)
 
     def take_unreported(self) -> Counts:
         """Return what was counted since the last time."""

@@ -32,6 +32,8 @@ ANSWER_MAX_BYTES = 33_554_432
 """Of an answer that is not streamed; images as Base64 are the largest."""
 
 OK = 200
+NOT_TAKEN = (400, 422)
+"""How servers refuse a field that they do not know."""
 
 FAULT = "Fault"
 """How a call ended that a fault of ours has broken off, after it may have been sent."""
@@ -49,6 +51,8 @@ class Passage(NamedTuple):
         streamed: Whether it asks for a stream.
         operation: `chat` or `embeddings`.
         hide: Takes out of a stream what was asked for in the client's place; None: nothing was.
+        own_body: The client's own body, sent where the API refuses what was asked for; None where
+            nothing was.
     """
 
     request: RawRequest
@@ -59,6 +63,7 @@ class Passage(NamedTuple):
     streamed: bool = False
     operation: str = "chat"
     hide: Callable[[bytes], bytes] | None = None
+    own_body: bytes | None = None
 
 
 class Passed(NamedTuple):
@@ -94,7 +99,7 @@ class Passing:
         )
         call.intend(passage.model)
         try:
-            reply = passage.provider.forward(passage.request, deadline_ms=deadline_ms)
+            passage, reply = _forward(passage, deadline_ms)
             try:
                 return self._pass(passage, reply, call, deadline_ms)
             except BaseException:
@@ -237,6 +242,20 @@ class MeteredStream(PassedStream):
             return
         if self._metered.answer.ended or not piece:
             self._metered.settle()
+
+
+def _forward(passage: Passage, deadline_ms: int) -> tuple[Passage, RawReply]:
+    """Send a request; where the API refuses what was asked for in the client's place, without that.
+
+    A refusal generates nothing.
+    """
+    reply = passage.provider.forward(passage.request, deadline_ms=deadline_ms)
+    if reply.status not in NOT_TAKEN or passage.own_body is None:
+        return passage, reply
+    reply.close()
+    own = passage.request._replace(body=passage.own_body)
+    passage = passage._replace(request=own, hide=None, own_body=None)
+    return passage, passage.provider.forward(own, deadline_ms=deadline_ms)
 
 
 def _read_all(reply: RawReply) -> bytes:

@@ -377,3 +377,24 @@ def test_threads_share_a_provider(opened, server, deadline_ms) -> None:
 
     assert len(texts) == 40
     assert set(texts) == {"Die Brücke steht 🌉."}
+
+
+def test_what_the_configuration_says_of_headers_is_sent_once_and_wins(
+    opened, serve, deadline_ms
+) -> None:
+    def behave(line) -> None:
+        line.read()
+        line.reply(b"{}", 400)
+
+    peer = serve(behave)
+    headers = {"Authorization": "Token own", "Content-Type": "application/vnd.own+json"}
+    provider = opened(
+        "openai",
+        {"base_url": f"http://127.0.0.1:{peer.port}/v1", "api_key": "k", "headers": headers},
+    )
+    with pytest.raises(ProviderError):
+        ask(provider, deadline_ms)
+
+    ((head, _),) = peer.requests
+    for name, value in headers.items():
+        assert [said for key, said in head.headers if key == name.lower()] == [value]

@@ -231,3 +231,10 @@ def test_whatever_happens_nothing_billed_is_repeated_and_the_deadline_holds(
     if gateway.waits:
         assert gateway.clock.now_ms - takes_ms <= deadline_ms
     assert gateway.totals.errors == len(may_be_billed)
+
+
+def test_a_candidate_whose_key_is_missing_makes_way_for_the_next_one(gateway: Gateway) -> None:
+    missing = errors.SettingError("Set OPENAI_API_KEY.")
+
+    assert Asked(gateway, a=[missing]).run("a", "b") is ANSWER
+    assert Asked(gateway, a=[missing]).fails("a") is missing

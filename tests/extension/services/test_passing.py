@@ -300,3 +300,24 @@ def test_what_nobody_reads_goes_through_and_is_booked_as_that(
     passed.pieces.close()  # type: ignore[union-attr]
     assert reply.closed
     gateway.check_books(state="unmetered", operation="unmetered", model="openai/")
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_server_that_refuses_what_was_asked_for_gets_the_clients_own_body(
+    gateway: Gateway, status: int
+) -> None:
+    refusing = PlayedReply(b'{"error": {"message": "unknown field"}}', status=status)
+    player = Player(refusing, PlayedReply(chunk("x" * 30), FINISH, DONE))
+    passage = Passage(
+        REQUEST._replace(body=b"with the option"), player, DIALECT, "openai/gpt", "gpt",
+        streamed=True, hide=UsageHider().hide, own_body=b"own",
+    )  # fmt: skip
+    passed = Passing(gateway.books, gateway.streams, drain_seconds=10).send(
+        passage, "c", "w", gateway.totals, deadline_ms=gateway.deadline_ms()
+    )
+
+    assert read(passed) == chunk("x" * 30) + FINISH + DONE
+    passed.pieces.close()  # type: ignore[union-attr]
+    assert [request.body for request in player.requests] == [b"with the option", b"own"]
+    assert refusing.closed
+    gateway.check_books(state="settled", estimated=True, output_tokens=10)

@@ -10,7 +10,12 @@ from lambdallm_extension.model_ports import RawRequest
 from lambdallm_extension.server.dropin import refusals
 from lambdallm_extension.server.dropin.authentication import Refusal, region_of
 from lambdallm_extension.server.dropin.passed_headers import client_headers, upstream_headers
-from lambdallm_extension.server.dropin.questions import PREFIXES, find_service, read_question
+from lambdallm_extension.server.dropin.questions import (
+    PREFIXES,
+    find_service,
+    leaves_base,
+    read_question,
+)
 from lambdallm_extension.server.replies import Reply, plain
 from lambdallm_extension.server.under_way import CountedBody, UnitOfWork
 from lambdallm_extension.services.passing import Passage
@@ -85,6 +90,11 @@ class Endpoints:
                 service, admitted.status, admitted.kind, admitted.detail, retry=False
             )
         below = path[len(PREFIXES[service]) :] or "/"
+        if leaves_base(below):
+            error = errors.InvalidRequestError(
+                "The path has dot segments: it would leave the API's."
+            )
+            return refusals.refuse(service, error, "")
         question = read_question(service, request.method, below, body)
         raw = RawRequest(
             request.method,
@@ -97,7 +107,7 @@ class Endpoints:
         )
         call_id = os.urandom(CALL_ID_BYTES).hex()
         try:
-            return self._pass(service, request, raw, question, call_id)
+            return self._pass(service, request, body, raw, question, call_id)
         except errors.ExtensionError as error:
             return refusals.refuse(service, error, call_id)
         except Exception as error:  # noqa: BLE001 - one faulty request must not end the sidecar
@@ -110,12 +120,13 @@ class Endpoints:
         self,
         service: Service,
         request: Request,
+        body: bytes,
         raw: RawRequest,
         question: Question | None,
         call_id: str,
     ) -> Reply:
         payer = self._payer(request.header("x-amzn-trace-id"))
-        passage = self._passage(service, raw, question)
+        passage = self._passage(service, raw, question, body)
         self._under_way.begin(payer)
         try:
             passed = self._apis.passing().send(
@@ -132,7 +143,9 @@ class Endpoints:
         pieces = CountedBody(passed.pieces, self._under_way, payer)
         return Reply(passed.status, headers, b"", pieces)
 
-    def _passage(self, service: Service, raw: RawRequest, question: Question | None) -> Passage:
+    def _passage(
+        self, service: Service, raw: RawRequest, question: Question | None, body: bytes
+    ) -> Passage:
         provider = self._apis.provider(service)
         if question is None:
             return Passage(raw, provider, None, f"{service}/", "")
@@ -145,6 +158,7 @@ class Endpoints:
             question.streamed,
             question.operation,
             question.hide,
+            None if question.body is body else body,
         )
 
     def _payer(self, trace: str) -> Payer:

@@ -69,6 +69,11 @@ def find_service(path: str) -> Service | None:
     return None
 
 
+def leaves_base(path: str) -> bool:
+    """Say whether a path has dot segments, however they are written; its API would resolve them."""
+    return any(_unquote(segment) in (".", "..") for segment in path.split("/"))
+
+
 def read_question(service: Service, method: str, path: str, body: bytes) -> Question | None:
     """Return what is asked, None where the answer is passed on unread.
 

@@ -6,7 +6,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from lambdallm_extension.server.dropin.questions import Question, find_service, read_question
+from lambdallm_extension.server.dropin.questions import (
+    Question,
+    find_service,
+    leaves_base,
+    read_question,
+)
 
 
 def read(service: Any, path: str, asked: Any, method: str = "POST") -> Question | None:
@@ -165,3 +170,11 @@ def test_any_path_is_read_without_a_fault(text: str, action: str) -> None:
 
     for target in (f"/model/{path}/{action}", f"/model/{path}%/{action}", f"/model/%{path[:1]}/x"):
         read("bedrock", target, {})
+
+
+@pytest.mark.parametrize(
+    "path", ["/../x", "/a/..", "/./a", "/%2e%2e/x", "/%2E./x", "/a/%252e%252e/b"]
+)
+def test_dot_segments_leave_the_base_however_they_are_written(path: str) -> None:
+    assert leaves_base(path)
+    assert not leaves_base(path.replace(".", "a").replace("2e", "41").replace("2E", "41"))
