@@ -24,6 +24,7 @@ usage: ./build.sh COMMAND [ARGUMENTS]
   publish                       publish the layer; refuses one without bytecode for a Python
   bench  [--aws]                the benchmarks; --aws in a real account, cold and warm
   soak   [INVOCATIONS]          a long run with faults: nothing fails, nothing grows
+         --models [MINUTES]     the same of model calls in every way, before models that fail
   smoke  --aws                  promises and facts that only a real account can show; deploys,
                                 asks, removes. Both say what they would do without credentials
   clean                         remove what this script has made, and caches
@@ -303,7 +304,12 @@ case "$command" in
   demo) wants_help "$@" && help_of examples/demo.py ;;
   layer) wants_help "$@" && help_of layer/build_layer.py build ;;
   publish) wants_help "$@" && help_of layer/build_layer.py publish ;;
-  soak) wants_help "$@" && help_of tests/faults/soak.py ;;
+  soak)
+    case " $* " in
+      *" --models "*) wants_help "$@" && help_of tests/faults/model_soak.py ;;
+      *) wants_help "$@" && help_of tests/faults/soak.py ;;
+    esac
+    ;;
   smoke) wants_help "$@" && help_of benchmarks/aws smoke ;;
   bench)
     case " $* " in
@@ -324,7 +330,11 @@ case "$command" in
   format) main_environment; .venv/bin/ruff check --fix --exit-zero --quiet .; .venv/bin/ruff format . ;;
   layer) main_environment; exec .venv/bin/python layer/build_layer.py build "$@" ;;
   publish) main_environment; exec .venv/bin/python layer/build_layer.py publish "$@" ;;
-  soak) main_environment; exec .venv/bin/python tests/faults/soak.py "$@" ;;
+  soak)
+    main_environment
+    [ "${1:-}" != --models ] || exec .venv/bin/python tests/faults/model_soak.py "${@:2}"
+    exec .venv/bin/python tests/faults/soak.py "$@"
+    ;;
   smoke)
     [ "${1:-}" = --aws ] || misused "smoke runs in a real account: ./build.sh smoke --aws"
     main_environment

@@ -59,6 +59,9 @@ OF_FRAMES = {
     "bedrock.cohere": ("bedrock.invoke", "cohere.command-r-v1:0"),
 }
 BYTE_BY_BYTE_MAX = 400
+SWITCHING_PROTOCOLS = 101
+"""An upgrade, which nobody here asks for."""
+
 KINDS = ("MalformedReply", "CutStream")
 
 
@@ -171,7 +174,7 @@ def _http1(data: bytes, *, requests: bool) -> None:
     pieces = [piece for piece in cut(stream, places) if piece]
     ours = outcome([stream] if stream else [], requests=requests)
     assert outcome(pieces, requests=requests) == ours
-    if not isinstance(ours, Message) or b"HTTP/1.1 101" in stream:  # nobody asks for an upgrade
+    if not isinstance(ours, Message) or ours.line[0] == SWITCHING_PROTOCOLS:
         return
     theirs = read_by_h11(_WHITE_BEFORE_EXTENSION.sub(rb"\1;", stream), requests=requests)
     assert theirs is not None, ours

@@ -1,7 +1,6 @@
 """APIs that are asked with a key: where they are, whose key they get, what is passed on."""
 
 import json
-import socket
 import threading
 
 import pytest
@@ -378,28 +377,3 @@ def test_threads_share_a_provider(opened, server, deadline_ms) -> None:
 
     assert len(texts) == 40
     assert set(texts) == {"Die Brücke steht 🌉."}
-
-
-def test_what_the_configuration_says_of_headers_is_sent_once_and_wins(opened, deadline_ms) -> None:
-    heads: list[list[bytes]] = []
-
-    def refuse(listener: socket.socket) -> None:
-        line, _ = listener.accept()
-        with line:
-            heads.append(line.recv(65_536).lower().split(b"\r\n"))
-            line.sendall(b"HTTP/1.1 400 No\r\ncontent-length: 2\r\n\r\n{}")
-
-    headers = {"Authorization": "Token own", "Content-Type": "application/vnd.own+json"}
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        answering = threading.Thread(target=refuse, args=(listener,))
-        answering.start()
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-        provider = opened("openai", {"base_url": url, "api_key": "k", "headers": headers})
-        with pytest.raises(ProviderError):
-            ask(provider, deadline_ms)
-        answering.join(5)
-
-    (head,) = heads
-    for name, value in headers.items():
-        line = f"{name}: {value}".lower().encode()
-        assert [said for said in head if said.startswith(name.lower().encode())] == [line]
