@@ -55,10 +55,12 @@ class Gateway:
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
 
     def openai(self, **options: Any) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.url}/openai/v1", api_key=KEY, **options)
+        url = f"{self.url}/openai/v1"
+        return self.keep(openai.OpenAI(base_url=url, api_key=KEY, **options))
 
     def anthropic(self, **options: Any) -> anthropic.Anthropic:
-        return anthropic.Anthropic(base_url=f"{self.url}/anthropic", api_key=KEY, **options)
+        url = f"{self.url}/anthropic"
+        return self.keep(anthropic.Anthropic(base_url=url, api_key=KEY, **options))
 
     def bedrock(self, url: str = "") -> Any:
         """Make a client of ours, or one of a server's own URL."""
@@ -71,6 +73,10 @@ class Gateway:
             aws_session_token="session",
             config=Config(retries={"total_max_attempts": 1}),
         )
+        return self.keep(client)
+
+    def keep(self, client: Any) -> Any:
+        """Close a client when the engine is closed."""
         self._clients.append(client)
         return client
 

@@ -93,12 +93,14 @@ def test_an_inference_profile_is_asked_by_its_arn(gateway: Any) -> None:
 
 def test_anthropics_bedrock_client(gateway: Any, ministack: str) -> None:
     served = gateway(ministack)
-    client = anthropic.AnthropicBedrock(
-        base_url=f"{served.url}/bedrock",
-        aws_region="us-east-1",
-        aws_access_key="ASIATEST",
-        aws_secret_key="secret",
-        aws_session_token="session",
+    client = served.keep(
+        anthropic.AnthropicBedrock(
+            base_url=f"{served.url}/bedrock",
+            aws_region="us-east-1",
+            aws_access_key="ASIATEST",
+            aws_secret_key="secret",
+            aws_session_token="session",
+        )
     )
     answer = client.messages.create(model=MODEL, messages=said("hello"), max_tokens=20)
 

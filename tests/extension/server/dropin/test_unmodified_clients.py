@@ -55,7 +55,7 @@ def test_an_openai_stream_is_what_it_was_and_its_usage_is_known(
     if options is not None:
         asked["stream_options"] = options
     chunks = list(served.openai().chat.completions.create(stream=True, **asked))
-    direct = openai.OpenAI(base_url=f"{llama}/v1", api_key=KEY)
+    direct = served.keep(openai.OpenAI(base_url=f"{llama}/v1", api_key=KEY))
     whole = direct.chat.completions.create(
         **{k: v for k, v in asked.items() if k != "stream_options"}
     )
@@ -193,6 +193,6 @@ def test_what_nobody_reads_passes_unmetered(gateway: Any, llama: str) -> None:
     served = gateway(llama)
     models = served.openai().models.list()
 
-    direct = openai.OpenAI(base_url=f"{llama}/v1", api_key=KEY).models.list()
+    direct = served.keep(openai.OpenAI(base_url=f"{llama}/v1", api_key=KEY)).models.list()
     assert [model.id for model in models] == [model.id for model in direct]
     assert served.records()[0]["state"] == "unmetered"
