@@ -174,7 +174,7 @@ class Engine:
     def _open_parts(self) -> None:
         if self.settings.store_url:  # none is no problem before a session is declared
             self._open(self._parts.store)
-        self._open(lambda: self._parts.find(self.settings.model))
+        self._open(lambda: self._parts.open_model(self.settings.model))
         self._parts.recorder()
 
     def admit_clients(self, client_key: str, tokens: Callable[[], Sequence[bytes]]) -> None:

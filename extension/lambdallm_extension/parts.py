@@ -10,7 +10,7 @@ from threading import Lock
 from lambdallm_extension import errors
 from lambdallm_extension.services.attempts import Health
 from lambdallm_extension.services.calls import Books
-from lambdallm_extension.services.chat import Chat
+from lambdallm_extension.services.chat import OWN, Chat
 from lambdallm_extension.services.metering import Recorder
 from lambdallm_extension.services.open_streams import OpenStreams
 from lambdallm_extension.services.store_health import StoreHealth
@@ -115,6 +115,19 @@ class Parts:
 
         name, model_id = split_model(model)
         return self.provider(name), model_id
+
+    def open_model(self, name: str) -> None:
+        """Open the provider of a model or an alias, unless it is one of the function's own.
+
+        Raises:
+            SettingError: Nobody answers for that name.
+        """
+        configuration = self._settings.configuration
+        alias = configuration.models.get(name)
+        model = name if alias is None else alias.model
+        configured = configuration.providers.get(model.partition("/")[0])
+        if configured is None or configured.kind != OWN:
+            self.find(model)
 
     def provider(self, name: str) -> Provider:
         """Return a provider by its name.

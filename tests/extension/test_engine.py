@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -345,9 +346,26 @@ def test_environments_have_ids_of_their_own_made_at_the_first_use() -> None:
 
 
 def test_opening_needs_no_network_and_survives_wrong_settings(lines: list[str]) -> None:
-    make_engine(lines, LAMBDALLM_STORE="dynamodb://table", LAMBDALLM_MODEL="bedrock/m").open()
+    make_engine(lines, LAMBDALLM_STORE="dynamodb://table", LAMBDALLM_MODEL="bedrock/a.m").open()
     (line,) = lines
     assert line.startswith("lambdallm: started ")
 
     make_engine(lines, LAMBDALLM_STORE="floppy:", LAMBDALLM_MODEL="acme/big").open()
     assert any("acme" in line for line in lines)
+
+
+@pytest.mark.parametrize("alias", ["fast", "mine"])
+def test_a_default_model_may_be_an_alias_or_of_the_functions_own(
+    lines: list[str], tmp_path: Path, alias: str
+) -> None:
+    configuration = tmp_path / "lambdallm.yaml"
+    configuration.write_text(
+        "providers:\n  own: {kind: own, class: app:Own}\n"
+        "models:\n  fast: {model: bedrock/us.amazon.nova-micro-v1:0}\n  mine: {model: own/large}\n"
+    )
+    make_engine(
+        lines, LAMBDALLM_STORE="memory:", LAMBDALLM_MODEL=alias, LAMBDALLM_CONFIG=str(configuration)
+    ).open()
+
+    (line,) = lines
+    assert line.startswith("lambdallm: started ")

@@ -52,7 +52,7 @@ def split_model(model: str) -> tuple[str, str]:
     Bedrock's models have short names, too.
 
     Raises:
-        SettingError: A half is missing.
+        SettingError: A half is missing, or it is no id of Bedrock's, which have a dot or are ARNs.
     """
     if model.startswith("arn:") or "/" not in model:
         provider, model_id = DEFAULT_PROVIDER, model
@@ -61,7 +61,16 @@ def split_model(model: str) -> tuple[str, str]:
     if not provider or not model_id.strip() or model_id[0] == "/":
         message = f"{model!r} names no model; write provider/model, such as {_EXAMPLE}."
         raise SettingError(message)
-    return provider, bedrock_id(model_id) if provider == DEFAULT_PROVIDER else model_id
+    if provider != DEFAULT_PROVIDER:
+        return provider, model_id
+    model_id = bedrock_id(model_id)
+    if "." not in model_id and not model_id.startswith("arn:"):
+        message = (
+            f"{model!r} is no alias in lambdallm.yaml, and no model's id: write an alias, or "
+            f"provider/model, such as {_EXAMPLE}."
+        )
+        raise SettingError(message)
+    return provider, model_id
 
 
 def open_provider(

@@ -37,3 +37,9 @@ def test_an_unknown_provider_is_told_which_there_are(open_named):
 @pytest.mark.parametrize("name", ["bedrock", "bedrock-invoke", "sagemaker", "scripted"])
 def test_a_provider_carries_its_name(open_named, name):
     assert open_named(name).name == name
+
+
+@pytest.mark.parametrize("name", ["fsat", "gpt-5-mini", "bedrock/fast"])
+def test_a_name_that_is_neither_alias_nor_id_is_asked_of_nobody(name):
+    with pytest.raises(SettingError, match=r"no alias in lambdallm\.yaml"):
+        split_model(name)
