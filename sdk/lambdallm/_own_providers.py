@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from _thread import allocate_lock
 
-from lambdallm import _errors, _log
+from lambdallm import _errors, _log, _settings
 from lambdallm._models import ModelResponse
 from lambdallm_wire import errors as wire_errors, plain_json
 from lambdallm_wire.tokens import NO_USAGE
@@ -105,6 +105,7 @@ def stream(
         try:
             for piece in provider.stream(_request_for(perform, request)):
                 yield from so_far.take(piece)
+                _look_at_the_time(perform)
             performed = so_far.to_performed()
         except GeneratorExit:
             _post_cut(so_far, perform, post)
@@ -128,6 +129,7 @@ def _perform(perform: Mapping[str, Any], request: Mapping[str, Any], post: Post)
             so_far = _Pieces()
             for piece in provider.stream(asked):
                 so_far.take(piece)
+                _look_at_the_time(perform)
             performed = so_far.to_performed()
     except Exception as error:  # noqa: BLE001 - told to the engine, which decides
         return _post_failure(error, perform, post)
@@ -161,6 +163,17 @@ def _make(name: str, class_name: str) -> Any:
         message = f"{class_name!r} has neither chat(request) nor stream(request)."
         raise _errors.ConfigurationError(message)
     return provider
+
+
+def _look_at_the_time(perform: Mapping[str, Any]) -> None:
+    """End a stream whose call's time is over.
+
+    Raises:
+        DeadlineExceededError: It is.
+    """
+    if _settings.epoch_ms() >= perform["deadline_epoch_ms"]:
+        message = f"{perform['provider']} was still answering when the time for it was over."
+        raise _errors.DeadlineExceededError(message)
 
 
 def _request_for(perform: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:

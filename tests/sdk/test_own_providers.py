@@ -254,3 +254,27 @@ def test_the_example_of_the_documents_runs(tmp_path: Path, monkeypatch: Any) -> 
 
     assert json.loads(answer["body"]) == {"reply": "You said: Hi", "pieces": 3}
     del sys.modules["echo_model"]
+
+
+class Endless:
+    """Never comes to an end."""
+
+    def stream(self, request: dict[str, Any]) -> Iterator[str]:
+        while True:
+            yield "and "
+
+
+def test_a_stream_that_goes_on_past_its_deadline_is_ended_with_what_had_come() -> None:
+    providers.register("mine", Endless())
+
+    def read(context: Any) -> str:
+        with pytest.raises(lambdallm.ModelInvocationError, match="time for it was over") as ended:
+            for _ in context.stream("Hi", model="mine/m"):
+                pass
+        return ended.value.partial_text[:4]  # type: ignore[attr-defined]  # put there by streams
+
+    kept: list[str] = []
+    body = handler(timeout_buffer=0)(lambda _event, context: kept.append(read(context)))
+    body({}, MockLambdaContext(timeout_ms=600))
+
+    assert kept == ["and "]
