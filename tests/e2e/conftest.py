@@ -18,6 +18,7 @@ from e2e.aws_environment import AwsEnvironment
 from fakes.ministack import serve_ministack
 from lambda_runtime_api.emulator import Environment, RuntimeNotFoundError
 from lambda_runtime_api.emulator.runtimes import prepare_runtime
+from lambda_runtime_api.emulator.snapshots import SnapshotUnavailableError, same_world
 from lambdallm.testing.model_server import ModelServer
 
 if TYPE_CHECKING:
@@ -61,7 +62,10 @@ class Start:
         task_root = function if isinstance(function, Path) else self._write(function)
         chosen = self._runtimes.get(python) if isinstance(python, str) and python else python
         if chosen is None and python is not None:
-            pytest.skip(f"no Python {python} with awslambdaric")
+            pytest.skip(
+                f"no Python {python} with AWS's runtime client is in .venvs, where ./build.sh puts "
+                "those that it finds on this machine"
+            )
         make = Environment if self.name == "emulator" else AwsEnvironment
         return make(
             task_root, handler, python=sys.executable if chosen == "" else chosen, **options
@@ -85,9 +89,14 @@ class Service(NamedTuple):
     table: str
 
 
-@cache
-def why_not_aws() -> str | None:
-    return aws_environment.why_not()
+why_not_aws = cache(aws_environment.why_not)
+
+
+def needs_aws() -> None:
+    """Skip a test of AWS's emulator where this machine cannot run that."""
+    reason = why_not_aws()
+    if reason is not None:
+        pytest.skip(f"AWS's emulator does not run here: {reason}")
 
 
 @pytest.fixture(scope="session")
@@ -105,8 +114,8 @@ def runtimes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(params=["emulator", "aws"])
 def host(request: pytest.FixtureRequest, runtimes: dict[str, Path], tmp_path: Path) -> Start:
     """Each of the two emulators, one after the other; AWS's where the machine can run it."""
-    if request.param == "aws" and why_not_aws():
-        pytest.skip(why_not_aws() or "")
+    if request.param == "aws":
+        needs_aws()
     return Start(request.param, runtimes, tmp_path)
 
 
@@ -117,10 +126,25 @@ def emulator(runtimes: dict[str, Path], tmp_path: Path) -> Start:
 
 
 @pytest.fixture
+def aws(runtimes: dict[str, Path], tmp_path: Path) -> Start:
+    """AWS's emulator alone, for what ours cannot do."""
+    needs_aws()
+    return Start("aws", runtimes, tmp_path)
+
+
+@pytest.fixture
+def one_snapshot() -> None:
+    """Clones whose Init is one and the same: the machine has to repeat addresses and chance."""
+    try:
+        same_world()
+    except SnapshotUnavailableError as error:
+        pytest.skip(f"clones of one snapshot cannot be made here: {error}")
+
+
+@pytest.fixture
 def both(runtimes: dict[str, Path], tmp_path: Path) -> tuple[Start, Start]:
     """Our emulator and AWS's, to be compared."""
-    if why_not_aws():
-        pytest.skip(why_not_aws() or "")
+    needs_aws()
     folders = [tmp_path / name for name in ("emulator", "aws")]
     return Start("emulator", runtimes, folders[0]), Start("aws", runtimes, folders[1])
 

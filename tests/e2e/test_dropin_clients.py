@@ -15,7 +15,6 @@ import pytest
 from e2e.chats import lines_with
 from e2e.installed import install
 from e2e.test_sidecar_death import FIND_SIDECAR
-from lambda_runtime_api.emulator.snapshots import SnapshotUnavailableError, same_world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -224,14 +223,11 @@ def test_clients_are_answered_when_the_features_cannot_be_loaded(
         assert lines_with(environment, "are passed on without being metered")
 
 
+@pytest.mark.usefixtures("one_snapshot")
 def test_a_client_that_was_made_before_a_snapshot_is_answered_after_it(
     emulator: Start, opt: Path, variables: dict[str, str]
 ) -> None:
     """It holds Init's credentials, if it fetched them there, and the client key of Init."""
-    try:
-        same_world()
-    except SnapshotUnavailableError as error:
-        pytest.skip(str(error))
     fetched_in_init = "\nFETCHED = boto3.Session().get_credentials().get_frozen_credentials()\n"
     with emulator(
         {"app.py": FUNCTION + fetched_in_init},

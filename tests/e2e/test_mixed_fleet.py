@@ -130,7 +130,10 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Half:
         cwd=REPOSITORY, check=False, capture_output=True, text=True,
     )  # fmt: skip
     if done.returncode:
-        pytest.skip(f"the history of this clone does not reach {OLDER_COMMIT[:7]}: {done.stderr}")
+        pytest.skip(
+            f"the version before is built from {OLDER_COMMIT[:7]}, which this clone's history does "
+            f"not reach (git fetch --unshallow): {done.stderr.strip()}"
+        )
     tree = folder / "tree"
     shutil.unpack_archive(archive, tree)
     return half(tree, folder)

@@ -16,7 +16,6 @@ import pytest
 
 from e2e.chats import post
 from e2e.recording_table import Heard, RecordingTable, recording
-from lambda_runtime_api.emulator.snapshots import SnapshotUnavailableError, same_world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,12 +76,9 @@ def clones(
     table: RecordingTable,
     chat_variables: dict[str, str],
     request: pytest.FixtureRequest,
+    one_snapshot: None,
 ) -> Iterator[tuple[Environment, Environment]]:
     """Two environments that stand at one and the same snapshot."""
-    try:
-        same_world()
-    except SnapshotUnavailableError as error:
-        pytest.skip(str(error))
     variables = {**chat_variables, "AWS_ENDPOINT_URL_DYNAMODB": table.url}
     variables |= getattr(request, "param", {}).get("variables", {})
     files = {"app.py": APP + getattr(request, "param", {}).get("more", "")}

@@ -42,7 +42,10 @@ def function(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def adapter_layer(request: pytest.FixtureRequest, layer: Path, tmp_path: Path) -> Path:
     program = STAND_IN if request.param == "stand-in" else REAL
     if not program.exists():
-        pytest.skip(f"AWS Lambda Web Adapter is not in {REAL.relative_to(REPOSITORY)}")
+        pytest.skip(
+            "no registry has AWS Lambda Web Adapter: put the program out of its layer into "
+            f"{REAL.relative_to(REPOSITORY)}"
+        )
     opt = shutil.copytree(layer, tmp_path / "opt")
     shutil.copy(program, opt / "extensions/lambda-adapter")
     (opt / "bootstrap").write_text(WRAPPER)
