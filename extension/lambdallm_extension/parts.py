@@ -95,8 +95,16 @@ class Parts:
                 self._credentials = CredentialSource(self._settings, self._clock)
             return self._credentials
 
-    def secrets(self) -> Secrets:
-        """Return where API keys come from; nothing is fetched yet."""
+    def resolve(self, reference: str, deadline_ms: int) -> str:
+        """Return the API key that a reference stands for; see `aws.secrets.Secrets`."""
+        return self._keys().resolve(reference, deadline_ms)
+
+    def forget(self, reference: str) -> bool:
+        """Know that a key was refused; see `aws.secrets.Secrets`."""
+        return self._keys().forget(reference)
+
+    def _keys(self) -> Secrets:
+        """Return where API keys come from, which most functions never ask."""
         from lambdallm_extension.aws.secrets import Secrets
 
         credentials = self.credentials()
@@ -137,11 +145,11 @@ class Parts:
         """
         from lambdallm_extension.providers import open_provider
 
-        credentials, secrets = self.credentials(), self.secrets()
+        credentials = self.credentials()
         with self._lock:
             if name not in self._providers:
                 self._providers[name] = open_provider(
-                    name, self._settings, credentials, secrets, self._clock
+                    name, self._settings, credentials, self, self._clock
                 )
             return self._providers[name]
 

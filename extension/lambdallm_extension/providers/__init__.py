@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lambdallm_extension.aws.credentials import CredentialSource
-    from lambdallm_extension.aws.secrets import Secrets
     from lambdallm_extension.model_ports import Dialect, Provider
     from lambdallm_extension.ports import Clock
+    from lambdallm_extension.providers.keys import Secrets
     from lambdallm_extension.settings import Settings
 
     Opener = Callable[[str, "Surroundings"], Provider]
