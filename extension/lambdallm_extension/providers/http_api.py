@@ -7,7 +7,12 @@ from lambdallm_extension import VERSION
 from lambdallm_extension.http_client.client import HttpClient
 from lambdallm_extension.http_client.failures import AnswerLostError, NotSentError
 from lambdallm_extension.model_ports import RawRequest
-from lambdallm_extension.providers.streams import RawExchange, lost, unreached
+from lambdallm_extension.providers.streams import (
+    READ_TIMEOUT_SECONDS,
+    RawExchange,
+    lost,
+    unreached,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,12 +23,6 @@ if TYPE_CHECKING:
     from lambdallm_extension.http_client.urls import Url
     from lambdallm_extension.model_ports import RawReply
     from lambdallm_extension.ports import Clock
-
-READ_TIMEOUT_SECONDS = 900.0
-"""A model may be silent until its whole answer stands; the call's deadline is the real limit.
-
-Source: 900 s is the longest a Lambda invocation can last (Lambda quotas, 2026-11).
-"""
 
 _JSON = ("content-type", "application/json")
 

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
             ...
 
 
-UPSTREAM = "LAMBDALLM_UPSTREAM_"
-"""Before the name of a variable that was pointed at the sidecar: what it held until then."""
-
 _HIDDEN = "[the key]"
 
 
@@ -84,4 +81,4 @@ def original(environ: Mapping[str, str], name: str) -> str:
     """
     value = environ.get(name, "")
     lent = not name.endswith("_KEY") or value.startswith(names.CLIENT_KEY_BEGINNING)
-    return (environ.get(UPSTREAM + name, value) if lent else value).strip()
+    return (environ.get(names.UPSTREAM_BEGINNING + name, value) if lent else value).strip()

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from lambdallm_extension.model_ports import StreamReader
     from lambdallm_wire.chat import ChatDelta
 
+READ_TIMEOUT_SECONDS = 900.0
+"""A model may be silent until its whole answer stands; the call's deadline is the real limit.
+
+Source: 900 s is the longest a Lambda invocation can last (Lambda quotas, 2026-11).
+"""
+
 REFUSAL_MAX_BYTES = 1_048_576
 """Of the body of a reply that is no success; longer ones are cut off by an error of ours."""
 

@@ -8,7 +8,12 @@ from lambdallm_extension.aws.signing import encode_label
 from lambdallm_extension.errors import InvalidRequestError, ProviderError
 from lambdallm_extension.http_client.failures import AnswerLostError, NotSentError
 from lambdallm_extension.providers.bedrock import failures
-from lambdallm_extension.providers.streams import ProviderStream, RawExchange, read_refusal
+from lambdallm_extension.providers.streams import (
+    READ_TIMEOUT_SECONDS,
+    ProviderStream,
+    RawExchange,
+    read_refusal,
+)
 from lambdallm_wire import plain_json
 
 TYPE_CHECKING = False
@@ -69,12 +74,6 @@ if TYPE_CHECKING:
             """Forget credentials that were refused as expired."""
             ...
 
-
-READ_TIMEOUT_SECONDS = 900.0
-"""A model may be silent until its whole answer stands; the call's deadline is the real limit.
-
-Source: 900 s is the longest a Lambda invocation can last (Lambda quotas, 2026-11).
-"""
 
 _OK = 200
 
