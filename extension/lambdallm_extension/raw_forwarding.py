@@ -12,7 +12,7 @@ import json
 import socket
 import ssl
 from http.server import BaseHTTPRequestHandler
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from lambda_runtime_api.declarations import NamedTuple
@@ -99,6 +99,9 @@ class Forwarder:
             raise RefusedError(403, "Requests of browsers and proxies are refused.")
         if request.header("host").partition(":")[0] not in ("127.0.0.1", "localhost"):
             raise RefusedError(403, "Ask 127.0.0.1 by that name.")
+        path = unquote(unquote(request.target.partition("?")[0]))
+        if {".", ".."}.intersection(path.split("/")):
+            raise RefusedError(400, "The path has dot segments: it would leave the API's.")
         service = SERVICES[prefix]
         url = urlsplit(self._address(service))
         target = url.path.rstrip("/") + request.target[len(prefix) :]
