@@ -173,6 +173,7 @@ class Attempts:
 
         Raises:
             ProviderError: What the last one failed with.
+            SettingError: The last one's key or address is missing.
             DeadlineError: No time is left to ask, or to ask again.
         """
         while True:
@@ -188,7 +189,7 @@ class Attempts:
                 self.failed(error)
             except errors.SettingError as error:
                 if not self._waiting:
-                    raise
+                    raise error from self._earlier
                 self._go_on(error)  # its key or address is missing; others may have theirs
             else:
                 self.succeeded()

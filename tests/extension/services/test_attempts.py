@@ -238,3 +238,10 @@ def test_a_candidate_whose_key_is_missing_makes_way_for_the_next_one(gateway: Ga
 
     assert Asked(gateway, a=[missing]).run("a", "b") is ANSWER
     assert Asked(gateway, a=[missing]).fails("a") is missing
+
+
+def test_a_fallback_without_its_key_hides_nothing_of_the_first_failure(gateway: Gateway) -> None:
+    first, missing = refused(503), errors.SettingError("Set OPENAI_API_KEY.")
+    error = Asked(gateway, a=[first], b=[missing]).fails("a", "b")
+
+    assert (error, error.__cause__) == (missing, first)
