@@ -218,6 +218,8 @@ template_tools() {
 run_tests() {
   local all_pythons=no argument
   local arguments=(-n auto --maxprocesses 4) # whoever wants another number says -n after it
+  arguments+=(--dist worksteal) # the slow tests stand side by side, so that one worker would get them all
+  unset PYTHONDONTWRITEBYTECODE # or every process of the tests compiles anew what it loads
   for argument in "$@"; do
     case "$argument" in
       --all) arguments+=(-m "not aws") ;;

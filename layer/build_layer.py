@@ -5,7 +5,8 @@
 
     /opt/extensions/lambdallm    launcher, the only file there: Lambda executes every file
     /opt/lambdallm/              sidecar, exec-wrapper, manifest.json; never on the function's path
-    /opt/python/                 what the function imports
+    /opt/python/                 what the function imports; the contract's modules stand beside
+                                 the sidecar, once for both
 
 The same sources and the same Pythons make the same bytes. Each Python found compiles unchecked
 bytecode: /opt is read-only, so a Python whose bytecode is missing compiles at every cold start.
@@ -67,6 +68,13 @@ _PACKAGES = {
     "lambdallm_wire": ROOT / "runtime_api",
     "lambda_runtime_api": ROOT / "runtime_api",
 }
+
+_SHARED = ("lambdallm_wire", "lambda_runtime_api")
+_SHARED_INIT = b'''"""They stand in the layer's own folder, once for function and sidecar."""
+
+__path__ = [__file__.rpartition("/python/")[0] + "/lambdallm/" + __name__]
+'''
+"""Not the other way round: what other layers bring to /opt/python must not reach the sidecar."""
 
 _LEFT_OUT = ("lambda_runtime_api/emulator", "lambdallm/testing")
 """Tools of developers' machines."""
@@ -164,13 +172,10 @@ def collect() -> list[Member]:
         Member("lambdallm/main.py", (LAYER / "main.py").read_bytes()),
         Member("lambdallm/LICENSE", (ROOT / "LICENSE").read_bytes()),
     ]
-    shared = ("lambdallm_wire", "lambda_runtime_api")
-    for folder, packages in (
-        ("lambdallm", ("lambdallm_extension", *shared)),
-        ("python", ("lambdallm", *shared)),
-    ):
-        for package in packages:
-            members += _package(folder, package)
+    for package in ("lambdallm_extension", *_SHARED):
+        members += _package("lambdallm", package)
+    members += _package("python", "lambdallm")
+    members += [Member(f"python/{package}/__init__.py", _SHARED_INIT) for package in _SHARED]
     return members
 
 

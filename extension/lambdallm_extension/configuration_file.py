@@ -61,7 +61,8 @@ def _load_yaml(
     path: str, source: bytes, environment: str, said: list[str]
 ) -> dict[str, Any] | None:
     from lambdallm_wire import plain_yaml
-    from lambdallm_wire.configuration_rules import check
+    from lambdallm_wire.configuration_faults import line_of
+    from lambdallm_wire.configuration_rules import check, environments, fault_of_environment
 
     try:
         document, lines = plain_yaml.loads(source.decode())
@@ -78,6 +79,11 @@ def _load_yaml(
         said.append(f"{where}: {fault.sentence()} It is left out.")
     if len(wrong) > SAID_MAX:
         said.append(f"{path}: {len(wrong) - SAID_MAX} more; `lambdallm check` names them.")
+    unknown = fault_of_environment(environment, environments(document))
+    if unknown is not None:
+        line = line_of(unknown.path, lines)
+        where = f"{path}:{line}" if line else path
+        said.append(f"{where}: {unknown.sentence()}")
     return held
 
 
@@ -127,5 +133,10 @@ def _load_compiled(
         made = "`lambdallm check --compile` makes it anew"
         said.append(f"{path} is older than the YAML beside it; {made}. {instead}")
         return None
+    if environment not in held:
+        from lambdallm_wire.configuration_rules import fault_of_environment
+
+        unknown = fault_of_environment(environment, held)
+        said += [f"{path}: {unknown.sentence()}"] if unknown is not None else []
     chosen: dict[str, Any] = held.get(environment, held[""])  # the digest proves its shape
     return chosen

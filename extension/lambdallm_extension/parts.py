@@ -10,9 +10,10 @@ from threading import Lock
 from lambdallm_extension import errors
 from lambdallm_extension.services.attempts import Health
 from lambdallm_extension.services.calls import Books
-from lambdallm_extension.services.chat import OWN, Chat
+from lambdallm_extension.services.chat import Chat
 from lambdallm_extension.services.metering import Recorder
 from lambdallm_extension.services.open_streams import OpenStreams
+from lambdallm_extension.services.performing import OWN, Performing
 from lambdallm_extension.services.store_health import StoreHealth
 
 TYPE_CHECKING = False
@@ -61,6 +62,7 @@ class Parts:
         self._providers: dict[str, Provider] = {}
         self.store_health = StoreHealth(clock)
         self.streams = OpenStreams()
+        self.performing = Performing(self, clock, settings.configuration)
         self._health = Health(
             clock, random, sleep, retry_share=settings.configuration.resilience.retry_share
         )
@@ -200,7 +202,7 @@ class Parts:
         with self._lock:
             if self._chat is None:
                 self._chat = Chat(
-                    self,
+                    self.performing,
                     books,
                     self._health,
                     self.streams,
@@ -217,7 +219,7 @@ class Parts:
         with self._lock:
             if self._embedding is None:
                 configuration = self._settings.configuration
-                self._embedding = Embedding(self, books, self._health, configuration)
+                self._embedding = Embedding(self.performing, books, self._health, configuration)
             return self._embedding
 
     def passing(self) -> Passing:

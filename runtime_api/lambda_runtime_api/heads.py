@@ -186,6 +186,8 @@ def _parse_header(line: bytes) -> tuple[str, str]:
 
 def parse_chunk_size(line: bytes) -> int:
     """Read the first line of a chunk; its extensions mean nothing to us."""
+    if line and not line.translate(None, _HEX) and len(line) <= _CHUNK_SIZE_MAX_DIGITS:
+        return int(line, 16)
     digits = line.partition(b";")[0].rstrip(b" \t")
     if (
         not digits
@@ -252,6 +254,15 @@ def _remember(known: dict[Any, Any], key: object, value: object, length: int) ->
         if len(known) >= _KNOWN_MAX:
             known.clear()
         known[key] = value
+
+
+def content_coding(headers: Headers) -> str:
+    """Return how a body is coded, such as `gzip`; "" where it stands as it is."""
+    values = [value for name, value in headers if name == "content-encoding"]
+    if not values:
+        return ""
+    codings = [coding.strip().lower() for coding in ",".join(values).split(",")]
+    return ", ".join(coding for coding in codings if coding not in ("", "identity"))
 
 
 def _body_length(headers: Headers, version: bytes) -> int | None:

@@ -4,7 +4,7 @@ A `Reader` turns received bytes into one message after another; `encode_*` make 
 send. Sockets, threads and timeouts belong to the callers. The module is read before the
 extension registers, so it imports nothing but the rules for heads (`heads`), which it passes on.
 
-    feed(bytes)  ──►  read_head()  ──►  read_body() or read_chunk() until b""  ──►  next_message()
+    feed(bytes)  ──►  read_head()  ──►  read_body() or read_arrived() until b""  ──►  next_message()
                         None: feed more         None: feed more
 """
 
@@ -17,6 +17,7 @@ from lambda_runtime_api.heads import (
     ProtocolError,
     Request,
     Response,
+    content_coding,
 )
 
 TYPE_CHECKING = False
@@ -33,6 +34,7 @@ __all__ = [
     "Reader",
     "Request",
     "Response",
+    "content_coding",
     "encode_chunk",
     "encode_last_chunk",
     "encode_request",
@@ -113,6 +115,7 @@ class Reader:
         self._buffer = bytearray()
         self._searched = 0  # no blank line begins before this offset
         self._ended = False
+        self._fault: ProtocolError | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -182,19 +185,46 @@ class Reader:
             ConnectionEndedError: The peer closed inside the body.
             ProtocolError: The body's framing is broken.
         """
-        if self._chunked and not self._left and not self._body_done and not self._begin_chunk():
-            return self._missing()
+        buffer = self._buffer
+        if self._chunked and not self._left and not self._body_done and buffer:
+            self._begin_chunk()
         if self._body_done:
             return b""
-        if not self._buffer:
-            return self._missing()
-        size = len(self._buffer) if self._left is None else self._left
-        data = bytes(self._buffer[:size])
-        del self._buffer[:size]
+        if not buffer or self._left == 0:
+            return self._missing() if self._ended else None
+        data = bytes(buffer if self._left is None else buffer[: self._left])
+        size = len(data)
         if self._left is not None:
-            self._left -= len(data)
-            self._body_done = not self._left and not self._chunked
+            self._left -= size
+            if not self._chunked:
+                self._body_done = not self._left
+            elif not self._left and buffer[size : size + 2] == b"\r\n":
+                self._after_chunk = False
+                size += 2  # the line break behind a chunk is taken with it
+        del buffer[:size]
         return data
+
+    def read_arrived(self) -> bytes | None:
+        """Return all of the body that is here, b"" at its end, None while nothing of it is.
+
+        Raises:
+            ConnectionEndedError, ProtocolError: As `read_chunk`, after what came before.
+        """
+        if not (self._buffer or self._ended or self._body_done or self._fault):
+            return None
+        if self._fault is not None:
+            fault, self._fault = self._fault, None
+            raise fault
+        data = self.read_chunk()
+        if not data or not self._buffer:
+            return data
+        pieces = [data]
+        try:
+            while piece := self.read_chunk():
+                pieces.append(piece)
+        except ProtocolError as error:
+            self._fault = error
+        return b"".join(pieces)
 
     def read_body(self) -> bytes | None:
         """Return the whole body, or None while bytes are missing.
@@ -238,14 +268,15 @@ class Reader:
         self._searched = 0
         return lines
 
-    def _begin_chunk(self) -> bool:
-        """Go on to the next chunk's data or past the trailers; False when bytes are missing."""
+    def _begin_chunk(self) -> None:
+        """Go on to the next chunk's data or past the trailers, where they have come."""
         buffer = self._buffer
         if self._in_trailers:
-            return self._read_trailers()
+            self._read_trailers()
+            return
         if self._after_chunk:
             if len(buffer) < len(b"\r\n"):
-                return False
+                return
             if not buffer.startswith(b"\r\n"):
                 raise ProtocolError("A chunk does not end where it said.")
             del buffer[:2]
@@ -254,23 +285,21 @@ class Reader:
         if end < 0:
             if len(buffer) > _CHUNK_LINE_MAX_BYTES + 1:
                 raise ProtocolError("A chunk's first line is too long.")
-            return False
+            return
         self._left = heads.parse_chunk_size(bytes(buffer[:end]))
         if self._left:
             del buffer[: end + 2]
             self._after_chunk = True
-            return True
+            return
         del buffer[:end]  # its line break stays: with another one it ends the trailers
         self._in_trailers = True
-        return self._read_trailers()
+        self._read_trailers()
 
-    def _read_trailers(self) -> bool:
+    def _read_trailers(self) -> None:
         lines = self._take_lines()
-        if lines is None:
-            return False
-        self.trailers = heads.parse_trailers(lines)
-        self._body_done = True
-        return True
+        if lines is not None:
+            self.trailers = heads.parse_trailers(lines)
+            self._body_done = True
 
     def _missing(self) -> bytes | None:
         if not self._ended:

@@ -153,8 +153,10 @@ class ChatDelta(TypedDict, total=False):
 class Perform(TypedDict, total=False):
     """Instead of an answer: the caller asks its own provider, and says what came of it.
 
-    It posts a `Performed` with the same ids, and gets the `ChatResponse`, or the next `Perform`.
-    `class_name` (`package.module:Class`) is there where the configuration names one.
+    It posts a `Performed` with the same ids, and gets what it has asked for first (a `ChatResponse`
+    or an `EmbedResponse`), or the next `Perform`. `class_name` (`package.module:Class`) is there
+    where the configuration names one. `text_indexes` are there where vectors are wanted: which of
+    the request's texts to embed, each once.
     """
 
     call_id: str
@@ -162,12 +164,14 @@ class Perform(TypedDict, total=False):
     class_name: str
     model_id: str
     deadline_epoch_ms: int
+    text_indexes: list[int]
 
 
 class Performed(TypedDict, total=False):
     """What the caller's own provider has answered, or the problem that it failed with.
 
-    Without a cost it is unknown; without usage it is zero.
+    Without a cost it is unknown; without usage it is zero. `vectors` stand in the order of the
+    texts that were to be embedded, in the place of all that a chat answers.
     """
 
     work_id: str
@@ -175,6 +179,7 @@ class Performed(TypedDict, total=False):
     text: str
     content: list[dict[str, Any]]
     finish_reason: str
+    vectors: list[list[float]]
     usage: Usage
     cost_pico_usd: int
     model: str
@@ -183,7 +188,12 @@ class Performed(TypedDict, total=False):
 
 
 class EmbedRequest(TypedDict, total=False):
-    """Texts to embed. `work_id`, `call_id`, `model` and `texts` are always there."""
+    """Texts to embed. `work_id`, `call_id`, `model` and `texts` are always there.
+
+    Args:
+        own_providers: Providers that the caller itself answers for; see `Perform`. A caller that
+            leaves it out, even when it is empty, is not asked to perform.
+    """
 
     work_id: str
     call_id: str
@@ -193,6 +203,7 @@ class EmbedRequest(TypedDict, total=False):
     region: str
     max_retries: int
     additional_fields: dict[str, Any]
+    own_providers: list[str]
     deadline_epoch_ms: int
 
 

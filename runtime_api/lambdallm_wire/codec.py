@@ -6,6 +6,7 @@ from lambdallm_wire import plain_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     Message = dict[str, Any]
@@ -18,6 +19,14 @@ class CodecError(ValueError):
 def encode(message: Any) -> bytes:
     """Encode a message (a TypedDict of this package) as UTF-8 JSON without spaces."""
     return plain_json.dumps(message, allow_nan=False).encode("utf-8", "surrogatepass")
+
+
+def encode_lines(messages: Iterable[Any]) -> bytes:
+    """Encode messages as `encode` does, each with a line break behind it."""
+    lines = ""
+    for message in messages:
+        lines += plain_json.dumps(message, allow_nan=False) + "\n"
+    return lines.encode("utf-8", "surrogatepass")
 
 
 def decode(data: bytes) -> Message:

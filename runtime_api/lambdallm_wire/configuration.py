@@ -305,13 +305,12 @@ SETTINGS: Final = (
     Setting(
         "resilience.hedge_after_ms",
         INTEGER,
-        "After so much silence the next candidate is asked too, which may bill two answers; "
-        "0: never.",
+        "After so much silence the next model, or the same one where there is no other, is asked "
+        "beside it, which may bill two answers; 0: never.",
         least=0,
         most=_SECONDS_MAX * 1_000,
         default="0",
         example="2000",
-        effect=LATER,
     ),
     Setting(
         "resilience.call_seconds_max",

@@ -6,7 +6,14 @@ checked values ──overlay of the environment──► check_rules ──► (
 from __future__ import annotations
 
 from lambdallm_wire import configuration as schema
-from lambdallm_wire.configuration_faults import Faults, check_values, nearest, overlay, shown
+from lambdallm_wire.configuration_faults import (
+    Fault,
+    Faults,
+    check_values,
+    nearest,
+    overlay,
+    shown,
+)
 from lambdallm_wire.model_names import SHORT_NAMES
 
 TYPE_CHECKING = False
@@ -20,6 +27,9 @@ _ARN_PARTS = 6
 _ACCOUNT_DIGITS = 12
 _KEY_LETTERS_MIN = 16
 """A shorter literal is a stand-in such as `none` or `local`, which local servers are given."""
+
+_SHOWN_MAX = 20
+"""Names of environments in one sentence."""
 
 _SECRETS = {"secretsmanager": "secret:", "ssm": "parameter/"}
 
@@ -289,3 +299,18 @@ def environments(document: Any) -> Iterable[str]:
     """Return the names of a document's environments, whatever shape it has."""
     found = document.get(schema.ENVIRONMENTS) if isinstance(document, dict) else None
     return [name for name in found if isinstance(name, str)] if isinstance(found, dict) else []
+
+
+def fault_of_environment(environment: str, known: Iterable[str]) -> Fault | None:
+    """Say that a file does not have the environment that was chosen; "" is none.
+
+    Args:
+        environment: What `LAMBDALLM_ENV` says.
+        known: The names of the file's own; "" among them is what stands outside of all.
+    """
+    names = [name for name in known if name]
+    if not environment or environment in names:
+        return None
+    there = ", ".join(shown(name) for name in names[:_SHOWN_MAX]) or "there are none"
+    said = f"LAMBDALLM_ENV={shown(environment)} is none of them ({there}); none of them holds."
+    return Fault("warning", (schema.ENVIRONMENTS,), said, nearest(environment, names))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-WIRE_VERSION = 3
+WIRE_VERSION = 4
 """Version of the localhost API, exchanged in `begin`; neighbours understand each other.
 
 Raised when a message gets a field that its receiver acts upon. Such a field is optional: without

@@ -64,11 +64,25 @@ def dumps(value: object, *, ensure_ascii: bool = False, allow_nan: bool = True) 
         TypeError: Something else is in it.
         ValueError: It holds itself, or a float that is not allowed.
     """
+    key = ensure_ascii, allow_nan
+    encode = _encoders.get(key)
+    if encode is None:
+        encode = _encoders[key] = _encoder(None, *key)
+    try:
+        return "".join(encode(value, 0))
+    except RecursionError:  # too deep, or in a circle: the encoder that remembers where it is knows
+        return "".join(_encoder({}, *key)(value, 0))
+
+
+def _encoder(within: dict[int, Any] | None, ensure_ascii: bool, allow_nan: bool) -> Any:
     write = encode_basestring_ascii if ensure_ascii else encode_basestring
-    encoder = make_encoder({}, _refuse, write, None, ":", ",", False, False, allow_nan)
-    return "".join(encoder(value, 0))
+    return make_encoder(within, _refuse, write, None, ":", ",", False, False, allow_nan)
 
 
 def _refuse(value: object) -> None:
     message = f"Object of type {type(value).__name__} is not JSON serializable"
     raise TypeError(message)
+
+
+_encoders: dict[tuple[bool, bool], Any] = {}
+"""By `ensure_ascii` and `allow_nan`. They keep nothing of what they encode: threads share them."""

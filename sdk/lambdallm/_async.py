@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 from lambdallm import _pool
@@ -38,9 +39,12 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 async def in_thread(call: Callable[[], T]) -> T:
-    """Run what blocks on a thread, while other coroutines run; as many at once as are served."""
+    """Run what blocks on a thread, while other coroutines run; as many at once as are served.
+
+    It sees the context variables of the coroutine.
+    """
     process = os.getpid()
     threads = _threads.get(process)
     if threads is None:  # a forked child has none of its parent's
         threads = _threads[process] = ThreadPoolExecutor(_pool.CALLS_MAX, "lambdallm-call")
-    return await asyncio.get_running_loop().run_in_executor(threads, call)
+    return await asyncio.get_running_loop().run_in_executor(threads, copy_context().run, call)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import contextvars
 import sys
 import threading
 from collections import deque
@@ -46,7 +47,10 @@ class _Pump:
         self.ended = False
         self.failure: BaseException | None = None
         self.response: ChatResponse | None = None
-        threading.Thread(target=self._run, name="lambdallm-stream", daemon=True).start()
+        run = contextvars.copy_context().run
+        threading.Thread(
+            target=run, args=(self._run,), name="lambdallm-stream", daemon=True
+        ).start()
 
     def take(self) -> list[Event]:
         """Take the oldest batch, on the loop's thread."""

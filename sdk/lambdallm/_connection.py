@@ -226,23 +226,11 @@ class Connection:
             OSError, ProtocolError: It was cut.
         """
         reader = self._reader
-        data = b""
-        while True:
-            try:
-                piece = reader.read_chunk()
-            except http1.ProtocolError:
-                if data:
-                    return data  # it is met again at the next call
-                raise
-            if piece:
-                data = data + piece if data else piece
-            elif data:
-                return data
-            elif piece is None:
-                reader.feed(self._receive_piece())
-            else:
-                reader.next_message()
-                return b""
+        while (data := reader.read_arrived()) is None:
+            reader.feed(self._receive_piece())
+        if not data:
+            reader.next_message()
+        return data
 
     def interrupt(self) -> None:
         """End the wait of another thread that reads here."""

@@ -1,8 +1,10 @@
 """Providers of the user's own: small classes in the function's package, asked in its process.
 
-The engine decides when (retries, fallbacks, deadline) and keeps the books; the class answers.
+The engine decides when (retries, fallbacks, deadline) and keeps the books; the class answers, on a
+thread that is left at the deadline (`_bounded_calls`).
 
     engine ── {"perform": …} ──► chat(request) ── {"text": …, "usage": …} ──► engine ──► response
+                             └─► embed(request) ── {"vectors": …, "usage": …} ─┘
 """
 
 from __future__ import annotations
@@ -10,20 +12,16 @@ from __future__ import annotations
 import importlib
 from _thread import allocate_lock
 
-from lambdallm import _errors, _log, _settings
-from lambdallm._models import ModelResponse
-from lambdallm_wire import errors as wire_errors, plain_json
-from lambdallm_wire.tokens import NO_USAGE
+from lambdallm import _bounded_calls, _errors, _log, _own_answers
+from lambdallm_wire import errors as wire_errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from typing import Any
 
     Post = Callable[[dict[str, Any]], dict[str, Any]]
     """Sends a `Performed` and returns the reply; see `lambdallm_wire.chat`."""
-
-PICO_USD = 1_000_000_000_000
 
 _FOR_THE_ENGINE = frozenset(
     (
@@ -34,13 +32,17 @@ _FOR_THE_ENGINE = frozenset(
         "fallback_model",
         "fallback_models",
         "region",
+        "texts",
     )
 )
 """Of a request, what its provider has no use for."""
 
 _BUILT_IN = frozenset(("bedrock", "openai", "anthropic", "sagemaker", "scripted"))
 
-_PASSED_ON = ("finish_reason", "model", "provider_request_id")
+_METHODS = ("chat", "stream", "embed")
+
+_END = object()
+"""In the place of a next piece."""
 
 _registered: dict[str, Any] = {}
 _of_class: dict[str, Any] = {}
@@ -52,8 +54,8 @@ def register(name: str, provider: Any) -> None:
 
     Args:
         name: A name that Python would take, and that is no provider of ours.
-        provider: Has `chat(request)`, `stream(request)` or both; used by several threads at
-            once. None takes the name back.
+        provider: Has `chat(request)`, `stream(request)`, `embed(request)`, or more of them; used
+            by several threads at once. None takes the name back.
 
     Raises:
         ConfigurationError: The name or the object cannot be.
@@ -64,10 +66,10 @@ def register(name: str, provider: Any) -> None:
     if provider is None:
         _registered.pop(name, None)
         return
-    if isinstance(provider, type) or not _can(provider, "chat", "stream"):
+    if isinstance(provider, type) or not _can(provider, *_METHODS):
         message = (
-            f"The provider {name!r} has to be an object with a method chat(request) or "
-            f"stream(request), not {provider!r}."
+            f"The provider {name!r} has to be an object with a method chat(request), "
+            f"stream(request) or embed(request), not {provider!r}."
         )
         raise _errors.ConfigurationError(message)
     _registered[name] = provider
@@ -98,42 +100,83 @@ def stream(
         except Exception as error:  # noqa: BLE001 - told to the engine, which decides
             reply = _post_failure(error, perform, post)
             continue
-        if not _can(provider, "stream"):
+        if _can(provider, "chat") and not _can(provider, "stream"):
             reply = _perform(perform, request, post)
             continue
-        so_far = _Pieces()
+        so_far = _own_answers.Pieces()
         try:
-            for piece in provider.stream(_request_for(perform, request)):
-                yield from so_far.take(piece)
-                _look_at_the_time(perform)
+            pieces = _read(provider, perform, request)
+            try:
+                for piece in pieces:
+                    yield from so_far.take(piece)
+            finally:
+                pieces.close()
             performed = so_far.to_performed()
         except GeneratorExit:
             _post_cut(so_far, perform, post)
             raise
         except Exception as error:  # noqa: BLE001 - told to the engine, which decides
-            reply = _post_failure(error, perform, post, so_far)
+            reply = _post_failure(error, perform, post, sent=so_far.begun)
         else:
-            yield {"response": post({**performed, "call_id": perform["call_id"]})}
+            yield {"response": _post_answer(performed, perform, post)}
             return
-    yield from _to_pieces(reply["content"])
+    yield from _own_answers.to_pieces(reply["content"])
     yield {"response": reply}
 
 
 def _perform(perform: Mapping[str, Any], request: Mapping[str, Any], post: Post) -> dict[str, Any]:
+    so_far = _own_answers.Pieces()
     try:
         provider = _find(perform)
-        asked = _request_for(perform, request)
-        if _can(provider, "chat"):
-            performed = _to_performed(provider.chat(asked))
+        if "text_indexes" in perform:
+            performed = _embed(provider, perform, request)
+        elif _can(provider, "chat"):
+            performed = _chat(provider, perform, request)
         else:
-            so_far = _Pieces()
-            for piece in provider.stream(asked):
+            for piece in _read(provider, perform, request):
                 so_far.take(piece)
-                _look_at_the_time(perform)
             performed = so_far.to_performed()
     except Exception as error:  # noqa: BLE001 - told to the engine, which decides
-        return _post_failure(error, perform, post)
-    return post({**performed, "call_id": perform["call_id"]})
+        return _post_failure(error, perform, post, sent=so_far.begun)
+    return _post_answer(performed, perform, post)
+
+
+def _chat(provider: Any, perform: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
+    asked = _request_for(perform, request)
+    with _bounded(perform) as bounded:
+        return bounded.run(lambda: _own_answers.from_chat(provider.chat(asked)))
+
+
+def _embed(provider: Any, perform: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
+    _require(provider, "embed", perform)
+    texts = [request["texts"][index] for index in perform["text_indexes"]]
+    asked = {**_request_for(perform, request), "texts": texts}
+    with _bounded(perform) as bounded:
+        return bounded.run(lambda: _own_answers.from_embed(provider.embed(asked)))
+
+
+def _read(
+    provider: Any, perform: Mapping[str, Any], request: Mapping[str, Any]
+) -> Generator[Any, None, None]:
+    """Yield what a provider streams, as long as there is time for it."""
+    _require(provider, "stream", perform)
+    asked = _request_for(perform, request)
+    with _bounded(perform) as bounded:
+        pieces = bounded.run(lambda: iter(provider.stream(asked)))
+        bounded.holds(getattr(pieces, "close", None))
+        while (piece := bounded.run(lambda: next(pieces, _END))) is not _END:
+            yield piece
+        bounded.holds(None)
+
+
+def _bounded(perform: Mapping[str, Any]) -> _bounded_calls.BoundedCall:
+    return _bounded_calls.BoundedCall(perform["provider"], perform["deadline_epoch_ms"])
+
+
+def _require(provider: Any, method: str, perform: Mapping[str, Any]) -> None:
+    if not _can(provider, method):
+        message = f"The provider {perform['provider']!r} has no method {method}(request)."
+        raise _errors.ConfigurationError(message)
 
 
 def _find(perform: Mapping[str, Any]) -> Any:
@@ -159,21 +202,10 @@ def _make(name: str, class_name: str) -> Any:
             f"{type(error).__name__}: {error}"
         )
         raise _errors.ConfigurationError(message) from error
-    if not _can(provider, "chat", "stream"):
-        message = f"{class_name!r} has neither chat(request) nor stream(request)."
+    if not _can(provider, *_METHODS):
+        message = f"{class_name!r} has none of chat(request), stream(request), embed(request)."
         raise _errors.ConfigurationError(message)
     return provider
-
-
-def _look_at_the_time(perform: Mapping[str, Any]) -> None:
-    """End a stream whose call's time is over.
-
-    Raises:
-        DeadlineExceededError: It is.
-    """
-    if _settings.epoch_ms() >= perform["deadline_epoch_ms"]:
-        message = f"{perform['provider']} was still answering when the time for it was over."
-        raise _errors.DeadlineExceededError(message)
 
 
 def _request_for(perform: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,34 +218,52 @@ def _can(provider: Any, *methods: str) -> bool:
     return any(callable(getattr(provider, method, None)) for method in methods)
 
 
+def _post_answer(
+    performed: Mapping[str, Any], perform: Mapping[str, Any], post: Post
+) -> dict[str, Any]:
+    try:
+        return post({**performed, "call_id": perform["call_id"]})
+    except _errors.InvalidRequestError as refused:
+        return _post_failure(refused, perform, post, sent=True)
+
+
 def _post_failure(
-    error: Exception, perform: Mapping[str, Any], post: Post, so_far: _Pieces | None = None
+    error: Exception, perform: Mapping[str, Any], post: Post, *, sent: bool = False
 ) -> dict[str, Any]:
     """Tell the engine, and return what it answers.
+
+    Args:
+        error: What happened.
+        perform: What was to be done.
+        post: Tells the engine.
+        sent: Whether it has answered, or begun to: nobody is asked again.
 
     Raises:
         LambdaLLMError: It gives up, for this reason.
     """
-    begun = so_far is not None and so_far.begun
+    overdue = isinstance(error, _bounded_calls.OverdueError)
+    sent = sent or overdue
     problem = wire_errors.problem(
         error.code if isinstance(error, _errors.LambdaLLMError) else "model_invocation",
         f"{perform['provider']} failed: {type(error).__name__}: {error}",
-        retryable=bool(getattr(error, "retryable", False)) and not begun,
+        retryable=bool(getattr(error, "retryable", False)) and not sent,
         retry_after_seconds=getattr(error, "retry_after_seconds", None),
         source=perform["provider"],
     )
-    if begun:
+    if sent:
         problem["sent"] = True  # type: ignore[typeddict-unknown-key]  # so that nobody is asked again
     try:
         reply = post({"call_id": perform["call_id"], "problem": problem})
     except _errors.LambdaLLMError as told:
+        if overdue:
+            raise error from told
         raise told from error
-    if begun:  # what came before would be followed by another answer
+    if sent:  # what came before would be followed by another answer
         raise _errors.from_problem(problem) from error
     return reply
 
 
-def _post_cut(so_far: _Pieces, perform: Mapping[str, Any], post: Post) -> None:
+def _post_cut(so_far: _own_answers.Pieces, perform: Mapping[str, Any], post: Post) -> None:
     """Book what was generated until nobody wanted more."""
     try:
         post({**so_far.to_performed(), "call_id": perform["call_id"], "finish_reason": "other"})
@@ -224,122 +274,3 @@ def _post_cut(so_far: _Pieces, perform: Mapping[str, Any], post: Post) -> None:
             f"{error.detail}",
             code=error.code,
         )
-
-
-class _Pieces:
-    """What has come of a streamed answer."""
-
-    def __init__(self) -> None:
-        self._text: list[str] = []
-        self._reasoning: list[str] = []
-        self._tools: dict[Any, dict[str, Any]] = {}
-        self._facts: dict[str, Any] = {}
-        self.begun = False
-
-    def take(self, piece: Any) -> list[dict[str, Any]]:
-        """Keep a piece, and return it in the form of `lambdallm_wire.chat.ChatDelta`."""
-        if isinstance(piece, str):
-            piece = {"text": piece}
-        if not isinstance(piece, dict):
-            message = f"A piece of an answer is a text or a dict, not {type(piece).__name__}."
-            raise _errors.OutputError(message)
-        passed: list[dict[str, Any]] = []
-        for kind, value in piece.items():
-            if kind == "text":
-                self._text.append(value)
-            elif kind == "reasoning":
-                self._reasoning.append(value)
-            elif kind == "tool_use":
-                self._tools[value["index"]] = {**value, "json": ""}
-            elif kind == "tool_input":
-                self._tools[value["index"]]["json"] += value["json"]
-            else:
-                self._facts[kind] = value
-                continue
-            if value:
-                passed.append({kind: value})
-        self.begun = self.begun or bool(passed)
-        return passed
-
-    def to_performed(self) -> dict[str, Any]:
-        """Return the whole of it."""
-        content: list[dict[str, Any]] = []
-        if self._reasoning:
-            thought = {"text": "".join(self._reasoning)}
-            content.append({"reasoningContent": {"reasoningText": thought}})
-        if self._text or not self._tools:
-            content.append({"text": "".join(self._text)})
-        content += [
-            {
-                "toolUse": {
-                    "toolUseId": tool["id"],
-                    "name": tool["name"],
-                    "input": plain_json.loads(tool["json"] or "{}"),
-                }
-            }
-            for _, tool in sorted(self._tools.items())
-        ]
-        return _to_performed({"content": content, **self._facts})
-
-
-def _to_pieces(content: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Say a whole answer as pieces: a fallback's, which was not streamed."""
-    for index, block in enumerate(content):
-        if block.get("text"):
-            yield {"text": block["text"]}
-        elif "toolUse" in block:
-            tool = block["toolUse"]
-            yield {"tool_use": {"index": index, "id": tool["toolUseId"], "name": tool["name"]}}
-            yield {"tool_input": {"index": index, "json": plain_json.dumps(tool["input"])}}
-
-
-def _to_performed(said: Any) -> dict[str, Any]:
-    """Turn what `chat` returned into a `lambdallm_wire.chat.Performed`."""
-    if isinstance(said, str):
-        said = {"text": said}
-    elif isinstance(said, ModelResponse):
-        said = _fields_of(said)
-    if not isinstance(said, dict) or not ("text" in said or "content" in said):
-        message = (
-            "A provider's chat() returns a text, a ModelResponse, or a dict with 'text' or "
-            f"'content', not {type(said).__name__}."
-        )
-        raise _errors.OutputError(message)
-    content = said.get("content")
-    if content is None:
-        content = [{"text": said["text"]}]
-    text = said.get("text")
-    if text is None:
-        text = "".join(block.get("text", "") for block in content)
-    tools = any("toolUse" in block for block in content)
-    performed: dict[str, Any] = {
-        "text": text,
-        "content": content,
-        "finish_reason": "tool_calls" if tools else "stop",
-        **_spent(said),
-    }
-    return performed | {name: said[name] for name in _PASSED_ON if said.get(name)}
-
-
-def _fields_of(response: ModelResponse) -> dict[str, Any]:
-    """A cost of 0 is that class's default, and says nothing."""
-    fields: dict[str, Any] = {
-        "text": response.content,
-        "model": response.model_id,
-        "usage": {"input_tokens": response.tokens_in, "output_tokens": response.tokens_out},
-    }
-    return fields | ({"cost_usd": response.cost_usd} if response.cost_usd else {})
-
-
-def _spent(said: Mapping[str, Any]) -> dict[str, Any]:
-    usage = dict(said.get("usage") or {})
-    if "input_tokens" in usage:
-        usage.setdefault("uncached_input_tokens", usage["input_tokens"])
-    spent: dict[str, Any] = {
-        "usage": {name: int(usage.get(name, 0)) for name in NO_USAGE},
-    }
-    if said.get("cost_pico_usd") is not None:
-        spent["cost_pico_usd"] = int(said["cost_pico_usd"])
-    elif said.get("cost_usd") is not None:
-        spent["cost_pico_usd"] = round(float(said["cost_usd"]) * PICO_USD)
-    return spent

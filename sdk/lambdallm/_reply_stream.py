@@ -80,8 +80,8 @@ class SidecarStream:
         Raises:
             SidecarError: It was cut, or its time is over. The call may have happened.
         """
-        connection = self._connection
-        if connection is None or self._closed:
+        connection = None if self._closed else self._connection
+        if connection is None:
             return b""
         self._reading = True
         try:
@@ -90,7 +90,8 @@ class SidecarStream:
             raise describe_loss(error, self._timeout_seconds) from error
         finally:
             self._reading = False
-            self._discard_if_closed()
+            if self._closed:  # by another thread, which has left this to the one that reads
+                self._discard()
         if not data:
             self._connection = None
             self._pool.give_back(connection)
@@ -109,11 +110,6 @@ class SidecarStream:
             if connection is not None:
                 connection.interrupt()  # whoever reads closes it
         else:
-            self._discard()
-
-    def _discard_if_closed(self) -> None:
-        """Close what `close` has left to the thread that reads."""
-        if self._closed:
             self._discard()
 
     def _discard(self) -> None:
@@ -145,10 +141,9 @@ class Lines:
                 self._ended = True
             if self._rest:
                 data = self._rest + data
-            whole, _, rest = data.rpartition(b"\n")
+            whole, _, self._rest = data.rpartition(b"\n")
             if self._ended:
-                whole, rest = data, b""
-            self._rest = rest
+                whole, self._rest = data, b""
             if whole:
                 return self._decode(whole)
         if self._broken:

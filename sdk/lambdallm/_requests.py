@@ -126,7 +126,8 @@ def make_embed_request(
         "texts": texts,
     }
     given = {"region": config.region, **parameters, "dimensions": dimensions}
-    return request | {name: value for name, value in given.items() if value is not None}
+    request |= {name: value for name, value in given.items() if value is not None}
+    return add_own_providers({**request, "own_providers": []})
 
 
 def add_own_providers(request: dict[str, Any]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class Call:
         if self._own is not None:
             return self._read_own(self._own)
         batch = [] if self._last else self._lines.read()
-        if batch and batch[-1].keys() & _LAST:
+        if batch and "text" not in batch[-1] and batch[-1].keys() & _LAST:
             self._last = batch.pop()
         if batch:
             return batch

@@ -134,6 +134,8 @@ def _direct_clients() -> None:
     directory = _environ.get(names.ENVIRONMENT_DIRECTORY) or names.DEFAULT_DIRECTORY
     directions = _find(directory)
     if directions is None:
+        if _environ.get("AWS_LAMBDA_RUNTIME_API"):  # elsewhere nobody expects a sidecar
+            _say_direct(directory, chosen)
         return
     _leave_word(directory)
     services = chosen.replace(",", " ").split()
@@ -142,6 +144,14 @@ def _direct_clients() -> None:
             directions.point(service)
         else:
             _complain(service)
+
+
+def _say_direct(directory: str, chosen: str) -> None:
+    os.write(
+        2,
+        f"lambdallm: no sidecar listens (it leaves word in {directory}): the clients of {chosen} "
+        "go straight to their APIs, unmetered.\n".encode(),
+    )
 
 
 def _complain(service: str) -> None:

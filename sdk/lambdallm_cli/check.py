@@ -14,8 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import yaml
 
 from lambdallm_wire import configuration as schema, plain_json, plain_yaml
-from lambdallm_wire.configuration_faults import dotted
-from lambdallm_wire.configuration_rules import check as check_document, environments
+from lambdallm_wire.configuration_faults import dotted, line_of
+from lambdallm_wire.configuration_rules import (
+    check as check_document,
+    environments,
+    fault_of_environment,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,12 +78,13 @@ class Result(NamedTuple):
         return int(any(finding.severity == "error" for finding in self.findings))
 
 
-def examine(path: Path, *, compiling: bool = False) -> Result:
+def examine(path: Path, *, compiling: bool = False, environment: str = "") -> Result:
     """Read a file and find everything that is wrong with it.
 
     Args:
         path: Of the YAML.
         compiling: It is about to be compiled, so that the sidecar will not have to read it.
+        environment: What `LAMBDALLM_ENV` says here.
 
     Raises:
         OSError: It cannot be read.
@@ -97,6 +102,7 @@ def examine(path: Path, *, compiling: bool = False) -> Result:
         said = f"This is no YAML: {' '.join(str(error).split())}."
         return Result([Finding("error", "", 0, said)], None, source)
     findings += _faults(document, lines)
+    findings += _chosen(document, lines, environment)
     findings += _reserved(lines)
     if not compiling:
         findings += _for_the_sidecar(path, text, source)
@@ -157,6 +163,13 @@ def _faults(document: Any, lines: Lines) -> list[Finding]:
             )
             findings.setdefault((fault.path, fault.said), finding)
     return list(findings.values())
+
+
+def _chosen(document: Any, lines: Lines, environment: str) -> Iterator[Finding]:
+    fault = fault_of_environment(environment, environments(document))
+    if fault is not None:
+        line = line_of(fault.path, lines)
+        yield Finding(fault.severity, fault.where, line, fault.said, fault.nearest)
 
 
 def _reserved(lines: Lines) -> Iterator[Finding]:

@@ -110,8 +110,15 @@ def doctor(function: str | None, region: str | None, call: bool, as_json: bool) 
     envvar="LAMBDALLM_CONFIG",
 )
 @click.option("--compile", "compiling", is_flag=True, help="Write lambdallm.json beside it.")
+@click.option(
+    "--environment",
+    metavar="NAME",
+    default="",
+    envvar="LAMBDALLM_ENV",
+    help="Which of its environments must be there; LAMBDALLM_ENV says it, too.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as one line.")
-def check(file: Path, compiling: bool, as_json: bool) -> None:
+def check(file: Path, compiling: bool, environment: str, as_json: bool) -> None:
     """Find every mistake in a lambdallm.yaml, with its line and what may have been meant.
 
     The sidecar reads lambdallm.json, which --compile makes, ten times as fast, and all of YAML
@@ -130,7 +137,7 @@ def check(file: Path, compiling: bool, as_json: bool) -> None:
         message = f"{file} is not named .yaml."
         raise click.UsageError(message)
     try:
-        result = checks.examine(file, compiling=compiling)
+        result = checks.examine(file, compiling=compiling, environment=environment)
         done = compiling and not result.exit_code
         compiled = checks.compile_file(file, result) if done else None
     except OSError as error:

@@ -21,13 +21,16 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from e2e.conftest import Start
     from lambda_runtime_api.emulator import Invocation
+
+T = TypeVar("T")
 
 REASONS = {"SandboxTerminated": "spindown", "ReleaseFail": "failure", "Timeout": "timeout"}
 
@@ -155,10 +158,15 @@ def plain(value: Any) -> Any:
     return status, answer
 
 
+def side_by_side(both: tuple[Start, Start], do: Callable[[Start], T]) -> list[T]:
+    """Do something in both emulators at once: ours, then AWS's."""
+    with ThreadPoolExecutor(2) as threads:
+        return list(threads.map(do, both))
+
+
 def watch_both(both: tuple[Start, Start], *series: Any) -> list[Seen]:
     """Do the same in both emulators, side by side: ours, then AWS's."""
-    with ThreadPoolExecutor(2) as threads:
-        return list(threads.map(lambda start: watch(start, *series), both))
+    return side_by_side(both, lambda start: watch(start, *series))
 
 
 def compare(

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import Any
 
 CHAT = Path(__file__).parents[2] / "examples/chat/app.py"
 
@@ -37,11 +33,3 @@ def lines_with(environment: Any, *words: str) -> list[str]:
     """What was printed so far with all of these words in one line."""
     environment.wait_until_idle()
     return [line.text for line in environment.logs if all(word in line.text for word in words)]
-
-
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
-    """Wait for what comes a moment later."""
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.02)

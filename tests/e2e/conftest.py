@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import shutil
 import subprocess
 import sys
@@ -151,8 +153,20 @@ def both(runtimes: dict[str, Path], tmp_path: Path) -> tuple[Start, Start]:
 
 @pytest.fixture(scope="session")
 def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built layer, unpacked as AWS does it: what stands in this folder stands in `/opt`."""
-    return make_layer(tmp_path_factory.mktemp("layer"))
+    """The built layer, unpacked as AWS does it: what stands in this folder stands in `/opt`.
+
+    All workers of a run share it, and every folder of tests. Copy it before changing it.
+    """
+    run = tmp_path_factory.getbasetemp()
+    folder = (run.parent if "PYTEST_XDIST_WORKER" in os.environ else run) / "layer"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        built = folder / "built"
+        if not built.exists():
+            make_layer(folder)
+            built.touch()
+    return folder / "opt"
 
 
 def make_layer(folder: Path) -> Path:

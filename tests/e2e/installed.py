@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def install(folder: Path, *names: str) -> None:
-    """Copy distributions, and all that they need, from the Python of the tests.
+    """Copy distributions, and all that they need, from the Python of the tests, with its bytecode.
 
     Raises:
         PackageNotFoundError: One of those named is missing, which the dev group installs.
@@ -31,10 +31,10 @@ def install(folder: Path, *names: str) -> None:
             continue  # an extra, or for another platform
         for file in distribution.files or ():
             source = file.locate()
-            if ".." not in file.parts and "__pycache__" not in file.parts and source.is_file():
+            if ".." not in file.parts and source.is_file():
                 target = folder / file
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, target)
+                shutil.copy2(source, target)  # bytecode names the time of its source
         waiting += [
             re.match(r"[\w.-]+", requirement)[0]
             for requirement in distribution.requires or ()

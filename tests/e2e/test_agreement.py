@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from e2e.agreement import FUNCTION, compare, outcome, plain
+from e2e.agreement import FUNCTION, compare, outcome, plain, side_by_side
 
 if TYPE_CHECKING:
     from e2e.conftest import Start
@@ -32,7 +32,9 @@ def test_register_refusals(both: tuple[Start, Start], watcher: Path) -> None:
 
 
 def test_internal_extensions_are_counted(both: tuple[Start, Start], watcher: Path) -> None:
-    ours, theirs = (watch_refusals(start, {"internal": True}, watcher) for start in both)
+    ours, theirs = side_by_side(
+        both, lambda start: watch_refusals(start, {"internal": True}, watcher)
+    )
 
     assert ours == theirs
     assert ours["internal 9"][1]["errorType"] == "Extension.TooManyExtensions"
@@ -43,9 +45,9 @@ def watch_refusals(start: Start, plan: dict[str, Any], watcher: Path) -> dict[st
     with start(
         {"app.py": FUNCTION},
         opt=watcher,
-        timeout_seconds=1,
+        timeout_seconds=2,
         variables={"EXTENSION_PLAN": json.dumps(plan)},
-        **({"init_seconds": 1.0} if start.name == "emulator" else {}),
+        **({"init_seconds": 2.0} if start.name == "emulator" else {}),
     ) as environment:
         environment.invoke({})
         logs = environment.logs

@@ -48,7 +48,8 @@ def test_the_environment_answers_every_question(host: Start, layer: Path) -> Non
 
 
 def test_the_life_after_sigterm_is_noted(host: Start, layer: Path) -> None:
-    with host(FUNCTIONS, "app.sigterm", opt=layer, timeout_seconds=1) as environment:
+    with host(FUNCTIONS, "app.sigterm", opt=layer, timeout_seconds=2) as environment:
+        assert environment.invoke({}).error_type is None  # its start takes none of the next's time
         assert environment.invoke({"hang": True}).error_type == "Sandbox.Timedout"
         noted: Any = environment.invoke({}).json()
 
@@ -56,10 +57,21 @@ def test_the_life_after_sigterm_is_noted(host: Start, layer: Path) -> None:
     assert float(noted[-1]) >= float(noted[0])
 
 
+HURRIED = """
+import time
+
+sleep = time.sleep
+time.sleep = lambda seconds: sleep(seconds / 50)
+
+from app import stream
+"""
+
+
 def test_a_plain_function_posts_its_chunks_and_the_next_invocation_works(
     host: Start, layer: Path
 ) -> None:
-    with host(FUNCTIONS, "app.stream", opt=layer, timeout_seconds=10) as environment:
+    function = {"app.py": (FUNCTIONS / "app.py").read_text(), "hurried.py": HURRIED}
+    with host(function, "hurried.stream", opt=layer, timeout_seconds=10) as environment:
         for _ in range(2):
             chunks = environment.invoke({}).payload.split(b"\n")
             assert [chunk[:1] for chunk in chunks] == [b"0", b"1", b"2", b"3", b"4", b""]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import compileall
 import json
+import os
 import shutil
+import socket
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,12 +15,14 @@ import pytest
 from e2e.chats import lines_with
 from e2e.installed import install
 from e2e.test_sidecar_death import FIND_SIDECAR
+from fakes.api_server import ApiServer, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from e2e.conftest import Start
+    from lambda_runtime_api.emulator import Environment
     from lambdallm.testing.model_server import ModelServer
 
 FUNCTION = (
@@ -54,6 +56,8 @@ def handler(event, context):
     if event == "kill soon":
         threading.Timer(0.02, os.kill, [sidecar(), signal.SIGKILL]).start()
     answers = [ask_bedrock(), ask_openai()]
+    while event == "kill soon" and sidecar():
+        answers = [ask_bedrock(), ask_openai()]
     asked = (OPENAI.base_url, BEDROCK.meta.endpoint_url)
     return {
         "answers": answers,
@@ -64,96 +68,82 @@ def handler(event, context):
 )
 
 
-class Upstream:
-    """An API of OpenAI's kind; remembers the keys that it was asked with."""
-
-    def __init__(self) -> None:
-        upstream = self
-        self.keys: list[str] = []
-
-        class Answer(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["content-length"]))
-                upstream.keys.append(self.headers["authorization"])
-                reply: dict[str, Any] = {
-                    "id": "chatcmpl-1",
-                    "object": "chat.completion",
-                    "created": 1,
-                    "model": "gpt-5-mini",
-                    "choices": [
-                        {
-                            "index": 0,
-                            "finish_reason": "stop",
-                            "message": {"role": "assistant", "content": f"asked at {self.path}"},
-                        }
-                    ],
-                    "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
-                }
-                body = json.dumps(reply).encode()
-                self.send_response(200)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+REPLY = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "gpt-5-mini",
+    "choices": [
+        {
+            "index": 0,
+            "finish_reason": "stop",
+            "message": {"role": "assistant", "content": "Hello from OpenAI."},
+        }
+    ],
+    "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
+}
 
 
 @pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    upstream = Upstream()
-    thread = threading.Thread(target=upstream.server.serve_forever)
-    thread.start()
-    yield upstream
-    upstream.server.shutdown()
-    thread.join()
-    upstream.server.server_close()
+def upstream() -> Iterator[ApiServer]:
+    """An API of OpenAI's kind; remembers what it was asked."""
+    reply = Reply(
+        headers={"content-type": "application/json"}, pieces=(json.dumps(REPLY).encode(),)
+    )
+    with ApiServer(reply) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def opt(layer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Our layer with a client beside it, as users put one there, compiled as an installer does."""
+    """Our layer with a client beside it, as users put one there."""
     opt = shutil.copytree(layer, tmp_path_factory.mktemp("clients") / "opt")
     packages = opt / f"python/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
     install(packages, "openai")
-    compileall.compile_dir(packages, quiet=2)
     return opt
 
 
+Open = Callable[..., "Environment"]
+
+WRAPPER = {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/lambdallm/exec-wrapper"}
+ANSWERS = ["You said 1 things.", "Hello from OpenAI."]
+
+
 @pytest.fixture
-def variables(upstream: Upstream, model_server: ModelServer) -> dict[str, str]:
+def variables(upstream: ApiServer, model_server: ModelServer) -> dict[str, str]:
     return {
         "AWS_REGION": "us-east-1",
         "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": model_server.url,
-        "OPENAI_BASE_URL": upstream.url,
+        "OPENAI_BASE_URL": f"{upstream.url}/v1",
         "OPENAI_API_KEY": "sk-of-the-environment",
         "LAMBDALLM_STORE": "memory:",
     }
 
 
-WRAPPER = {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/lambdallm/exec-wrapper"}
-ANSWERS = ["You said 1 things.", "asked at /v1/chat/completions"]
+def open_in(host: Start, opt: Path, variables: dict[str, str]) -> Open:
+    """Start the clients' function in an emulator; behind the wrapper, if not said otherwise."""
+
+    def open_it(code: str = FUNCTION, also: dict[str, str] = WRAPPER, **more: Any) -> Environment:
+        return host(  # type: ignore[return-value]
+            {"app.py": code},
+            variables={**variables, **also},
+            **{"opt": opt, "timeout_seconds": 20, "memory_mb": 1_024, **more},
+        )
+
+    return open_it
+
+
+@pytest.fixture
+def start(host: Start, opt: Path, variables: dict[str, str]) -> Open:
+    return open_in(host, opt, variables)
 
 
 @pytest.mark.parametrize("way", ["wrapper", "auto"])
 def test_unmodified_clients_go_through_the_sidecar(
-    host: Start, opt: Path, variables: dict[str, str], upstream: Upstream, way: str
+    start: Open, upstream: ApiServer, way: str
 ) -> None:
     auto = "import lambdallm.auto\n" if way == "auto" else ""
-    wrapper = WRAPPER if way == "wrapper" else {}
-    with host(
-        {"app.py": auto + FUNCTION},
-        opt=opt,
-        variables={**variables, **wrapper},
-        timeout_seconds=20,
-        memory_mb=1_024,
-    ) as environment:
+    with start(auto + FUNCTION, WRAPPER if way == "wrapper" else {}) as environment:
         for _ in range(2):
             reply = environment.invoke(None).json()
             assert reply["answers"] == ANSWERS
@@ -163,19 +153,12 @@ def test_unmodified_clients_go_through_the_sidecar(
         assert "bedrock/anthropic.claude-3-haiku" in metered
         assert "openai/gpt-5-mini" in metered
 
-    assert set(upstream.keys) == {"Bearer sk-of-the-environment"}
+    asked = {(each.target, each.headers["authorization"]) for each in upstream.asked}
+    assert asked == {("/v1/chat/completions", "Bearer sk-of-the-environment")}
 
 
-def test_whoever_takes_the_sidecars_place_may_be_killed_as_well(
-    host: Start, opt: Path, variables: dict[str, str]
-) -> None:
-    with host(
-        {"app.py": FUNCTION},
-        opt=opt,
-        variables={**variables, **WRAPPER},
-        timeout_seconds=20,
-        memory_mb=1_024,
-    ) as environment:
+def test_whoever_takes_the_sidecars_place_may_be_killed_as_well(start: Open) -> None:
+    with start() as environment:
         assert environment.invoke("kill first").json()["answers"] == ANSWERS
         for _ in range(2):
             assert environment.invoke("kill listener").json() > 0
@@ -183,16 +166,8 @@ def test_whoever_takes_the_sidecars_place_may_be_killed_as_well(
 
 
 @pytest.mark.parametrize("moment", ["first", "soon"])
-def test_clients_are_answered_when_the_sidecar_has_been_killed(
-    host: Start, opt: Path, variables: dict[str, str], moment: str
-) -> None:
-    with host(
-        {"app.py": FUNCTION},
-        opt=opt,
-        variables={**variables, **WRAPPER},
-        timeout_seconds=20,
-        memory_mb=1_024,
-    ) as environment:
+def test_clients_are_answered_when_the_sidecar_has_been_killed(start: Open, moment: str) -> None:
+    with start() as environment:
         assert environment.invoke(None).json()["answers"] == ANSWERS
         killed = environment.invoke(f"kill {moment}")
         assert killed.error_type is None, [line.text for line in environment.logs]
@@ -203,20 +178,33 @@ def test_clients_are_answered_when_the_sidecar_has_been_killed(
         assert lines_with(environment, "are passed on without being metered")
 
 
-def test_clients_are_answered_when_the_features_cannot_be_loaded(
-    host: Start, opt: Path, variables: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize("way", ["wrapper", "auto"])
+def test_where_the_sidecar_cannot_listen_clients_go_straight_and_one_line_says_so(
+    start: Open, way: str
 ) -> None:
-    broken = shutil.copytree(opt, tmp_path / "broken" / "opt")
+    auto = "import lambdallm.auto\n" if way == "auto" else ""
+    wrapper = WRAPPER if way == "wrapper" else {}
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = str(stranger.getsockname()[1])
+        with start(auto + FUNCTION, {**wrapper, "LAMBDALLM_PORT": port}) as environment:
+            for _ in range(2):
+                reply = environment.invoke(None).json()
+                assert (reply["answers"], reply["directed"]) == (ANSWERS, False)
+            said = lines_with(environment, "go straight to their APIs, unmetered")
+            assert len(said) == 1
+            assert ("the sidecar has failed" in said[0]) == (way == "wrapper")
+            assert lines_with(environment, f"Port {port}", "LAMBDALLM_PORT")
+
+
+def test_clients_are_answered_when_the_features_cannot_be_loaded(
+    start: Open, opt: Path, tmp_path: Path
+) -> None:
+    broken = shutil.copytree(opt, tmp_path / "broken" / "opt", copy_function=os.link)
     package = broken / "lambdallm/lambdallm_extension"
     shutil.rmtree(package / "__pycache__")
+    (package / "engine.py").unlink()  # or it would be broken in both
     (package / "engine.py").write_text("raise RuntimeError('broken feature')")
-    with host(
-        {"app.py": FUNCTION},
-        opt=broken,
-        variables={**variables, **WRAPPER},
-        timeout_seconds=20,
-        memory_mb=1_024,
-    ) as environment:
+    with start(opt=broken) as environment:
         for _ in range(2):
             reply = environment.invoke(None).json()
             assert (reply["answers"], reply["directed"]) == (ANSWERS, True)
@@ -229,14 +217,8 @@ def test_a_client_that_was_made_before_a_snapshot_is_answered_after_it(
 ) -> None:
     """It holds Init's credentials, if it fetched them there, and the client key of Init."""
     fetched_in_init = "\nFETCHED = boto3.Session().get_credentials().get_frozen_credentials()\n"
-    with emulator(
-        {"app.py": FUNCTION + fetched_in_init},
-        opt=opt,
-        variables={**variables, **WRAPPER},
-        timeout_seconds=20,
-        memory_mb=1_024,
-        snap_start=True,
-    ) as environment:
+    start = open_in(emulator, opt, variables)
+    with start(FUNCTION + fetched_in_init, snap_start=True) as environment:
         environment.initialise()
         for _ in range(2):
             reply = environment.invoke(None).json()

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e import telemetry_seen
-from e2e.chats import until
+from e2e.agreement import side_by_side
+from fakes.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +91,7 @@ def opt(tmp_path: Path) -> Path:
 def test_the_same_refusals(both: tuple[Start, Start], opt: Path) -> None:
     plan = {"refusals": "managed", "events": ["INVOKE", "SHUTDOWN"]}
 
-    ours, theirs = (run(start, opt, plan, [{}])[1] for start in both)
+    ours, theirs = side_by_side(both, lambda start: run(start, opt, plan, [{}])[1])
 
     assert ours.answers == theirs.answers
     assert ours.answers["register"] == [
@@ -108,7 +109,9 @@ def test_the_same_refusals(both: tuple[Start, Start], opt: Path) -> None:
 def test_the_same_telemetry(both: tuple[Start, Start], opt: Path) -> None:
     events = [{}, {"say": "hello"}, {"raise": "no"}]
 
-    (ours, told), (theirs, told_theirs) = (run(start, opt, {}, events) for start in both)
+    (ours, told), (theirs, told_theirs) = side_by_side(
+        both, lambda start: run(start, opt, {}, events)
+    )
 
     assert ours == theirs
     assert told.platform() == told_theirs.platform()
@@ -126,8 +129,8 @@ def test_a_timeout_tells_the_caller_and_touches_nobody(
     """What sleeps too long, and what has died, is missing; the third worker goes on."""
     events = [{"sleep": 1.5}, {"exit": 1}, {}, {}]
 
-    (ours, told), (theirs, told_theirs) = (
-        run(start, opt, {}, events, timeout_seconds=1) for start in both
+    (ours, told), (theirs, told_theirs) = side_by_side(
+        both, lambda start: run(start, opt, {}, events, timeout_seconds=1)
     )
 
     assert ours == theirs
@@ -179,7 +182,7 @@ def test_whatever_ends_ends_all(both: tuple[Start, Start], opt: Path, what: str)
             reports = [json.dumps(record, sort_keys=True) for record in records]
             return outcomes, told.events, sorted(reports)
 
-    ours, theirs = (crash(start) for start in both)
+    ours, theirs = side_by_side(both, crash)
 
     assert ours[:2] == theirs[:2]
     assert set(theirs[2]) <= set(ours[2])  # AWS's drops what its subscriber is too slow to take

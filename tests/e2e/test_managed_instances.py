@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from e2e.chats import CHAT, lines_with, post, reply_of, until
+from e2e.chats import CHAT, lines_with, post, reply_of
+from fakes.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path

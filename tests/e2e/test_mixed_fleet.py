@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from e2e.conftest import Service, Start
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-OLDER_COMMIT = "05d11b04347753638e9be04e8b046e2c9eec45ea"
+OLDER_COMMIT = "5293bf8dfb8e42b9ef665d78d7d00c598f43840e"
 """The last one that speaks version `WIRE_VERSION - 1` of the localhost API."""
 
 PACKAGES = ("sdk/lambdallm", "extension/lambdallm_extension", "runtime_api/lambdallm_wire",
@@ -37,8 +37,17 @@ EXCHANGES_EACH = 5
 
 APP = r"""
 import http.client, json, os, pathlib
-from lambdallm import MemoryStrategy, Session, handler
+from lambdallm import MemoryStrategy, Session, handler, providers
 from lambdallm_wire import names
+
+class Mine:
+    def chat(self, request):
+        return "mine"
+
+    def embed(self, request):
+        return [[1.0] for _ in request["texts"]]
+
+providers.register("mine", Mine())
 
 def health():
     port, token = pathlib.Path(os.environ.get("LAMBDALLM_DIRECTORY") or names.DEFAULT_DIRECTORY,
@@ -61,19 +70,12 @@ def chat(event, context):
 
 @handler
 def ask_anew(event, context):
-    tool = {"name": "add", "input_schema": {"type": "object"}}
-    refused = []
-    for call in (
-        lambda: context.chat("Hello", tools=[tool]),
-        lambda: context.stream("Hello"),
-        lambda: context.embed(["Hello"]),
-    ):
-        try:
-            call()
-        except Exception as error:
-            refused.append([type(error).__name__, str(error)])
-    plain = context.chat("Hello", system="Be brief.").text
-    return {"refused": refused, "plain": plain}
+    try:
+        vectors, refused = context.embed(["Hello"], model="mine/x").vectors, None
+    except Exception as error:
+        vectors, refused = None, [type(error).__name__, str(error)]
+    texts = [context.chat("Hello").text, "".join(context.stream("Hello", model="mine/x"))]
+    return {"refused": refused, "vectors": vectors, "texts": texts}
 """
 
 
@@ -278,20 +280,29 @@ def test_an_sdk_goes_on_with_its_own_engine_when_the_other_versions_sidecar_is_k
     assert second["sidecar"] is None
 
 
+@pytest.mark.parametrize("which", ["older", "newer"])
 def test_an_older_layer_is_never_asked_for_what_it_would_drop(
-    emulator: Start, older: Half, newer: Half, variables: dict[str, str], model_server: ModelServer
+    emulator: Start,
+    request: pytest.FixtureRequest,
+    newer: Half,
+    variables: dict[str, str],
+    which: str,
 ) -> None:
-    asked = len(model_server.requests)
+    layer: Half = request.getfixturevalue(which)
     with emulator(
-        newer.function, "app.ask_anew", opt=older.opt, variables=variables, timeout_seconds=20
+        newer.function, "app.ask_anew", opt=layer.opt, variables=variables, timeout_seconds=20
     ) as environment:
         answer = json.loads(environment.invoke(post("anew", "hello")).payload)
 
     said = json.loads(answer["body"])
-    assert [kind for kind, _ in said["refused"]] == ["ConfigurationError"] * 3
-    assert all("Update the layer" in sentence for _, sentence in said["refused"])
-    assert said["plain"] == "understood"
-    assert len(model_server.requests) == asked + 1
+    assert said["texts"] == ["understood", "mine"]
+    if which == "newer":
+        assert (said["vectors"], said["refused"]) == ([[1.0]], None)
+        return
+    kind, sentence = said["refused"]
+    assert kind == "ConfigurationError"
+    assert "cannot ask a provider of your own for vectors" in sentence
+    assert "Update the layer" in sentence
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,37 @@ def test_variables_win_over_the_file(
     assert settings.configuration.resilience.max_retries == int("LAMBDALLM_ENV" in environ and environ["LAMBDALLM_ENV"] == "dev")  # fmt: skip # noqa: E501
 
 
+@pytest.mark.parametrize("compile_it", [False, True])
+def test_an_environment_that_the_file_does_not_have_is_said_once(
+    folder: Path, compile_it: bool
+) -> None:
+    text = "defaults: {model: openai/x}\n\nenvironments:\n  dev: {model: openai/d}\n  prod: {}\n"
+    (folder / "lambdallm.yaml").write_text(text)
+    where = "lambdallm.yaml:3"
+    if compile_it:
+        held = {name: {"defaults": {"model": "openai/x"}} for name in ("", "dev", "prod")}
+        (folder / "lambdallm.json").write_text(compiled(text, held))
+        where = "lambdallm.json"
+
+    settings = read(LAMBDALLM_ENV="prdo")
+
+    assert settings.model == "openai/x"
+    assert settings.problems == (
+        f"{where}: environments: LAMBDALLM_ENV='prdo' is none of them ('dev', 'prod'); none of "
+        "them holds. Did you mean 'prod'?",
+    )
+    for there in ("", "dev", "prod"):
+        assert read(LAMBDALLM_ENV=there).problems == ()
+
+
+def test_an_environment_where_the_file_has_none_is_said_too(folder: Path) -> None:
+    (folder / "lambdallm.yaml").write_text("defaults: {model: openai/x}\n")
+
+    (problem,) = read(LAMBDALLM_ENV="prod").problems
+
+    assert problem.endswith("LAMBDALLM_ENV='prod' is none of them (there are none); none of them holds.")  # fmt: skip # noqa: E501
+
+
 # Which file
 
 
@@ -161,7 +192,7 @@ def test_the_compiled_file_alone_is_enough(folder: Path) -> None:
     environments = {name: {"defaults": {"model": model}} for name, model in models.items()}
     (folder / "lambdallm.json").write_text(compiled("", environments))
 
-    assert read().model == read(LAMBDALLM_ENV="prod").model == "openai/x"
+    assert read().model == "openai/x"
     assert read(LAMBDALLM_ENV="dev").model == "openai/dev"
 
 

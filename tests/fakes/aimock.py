@@ -6,14 +6,14 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fakes.tiny_llama import wait_for
+from fakes.child_servers import serve_in_child
+from lambda_runtime_api.emulator.server import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,23 +58,10 @@ def serve_aimock(folder: Path, fixtures: list[dict[str, Any]]) -> Iterator[str]:
     """Serve on a free port of 127.0.0.1 until the block ends; the value is the base URL."""
     program = install()
     (folder / "fixtures.json").write_text(json.dumps({"fixtures": fixtures}), encoding="utf-8")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [
-                *(str(program), "--port", str(port), "--host", "127.0.0.1"),
-                *("--fixtures", str(folder / "fixtures.json"), "--strict"),
-            ],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        wait_for(port, process, log)
+    port = free_port()
+    command = [
+        *(str(program), "--port", str(port), "--host", "127.0.0.1"),
+        *("--fixtures", str(folder / "fixtures.json"), "--strict"),
+    ]
+    with serve_in_child(command, folder, port):
         yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)

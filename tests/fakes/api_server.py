@@ -7,6 +7,7 @@ import contextlib
 import json
 import socket
 import threading
+import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +36,14 @@ class Reply(NamedTuple):
     def cut_after(self, pieces: int) -> Reply:
         """Return it with a body that ends properly, but too early."""
         return self._replace(pieces=self.pieces[:pieces])
+
+    def coded(self, coding: str) -> Reply:
+        """Return it as a server gives it that compresses, each piece to its end."""
+        window = {"gzip": 31, "deflate": 15, "raw deflate": -15}[coding]
+        packer = zlib.compressobj(wbits=window)
+        pieces = [packer.compress(piece) + packer.flush(zlib.Z_SYNC_FLUSH) for piece in self.pieces]
+        headers = {**self.headers, "Content-Encoding": coding.removeprefix("raw ")}
+        return self._replace(headers=headers, pieces=(*pieces, packer.flush()))
 
     def in_bytes(self) -> Reply:
         """Return it with every byte a piece of its own."""

@@ -2,18 +2,14 @@
 
 import contextlib
 import json
-import socket
-import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-STARTING_SECONDS = 30
+from fakes.child_servers import serve_in_child
+from lambda_runtime_api.emulator.server import free_port
 
 
 class Microburst:
@@ -38,30 +34,11 @@ class Microburst:
 @contextlib.contextmanager
 def serve_microburst(folder: Path, upstream: str) -> Iterator[Microburst]:
     """Serve on a free port of 127.0.0.1 until the block ends."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    arguments = ["--upstream", upstream, "--port", str(port), "--host", "127.0.0.1", "--no-resign"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "microburst", *arguments],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        _wait_for(port, process, folder / "log")
-        yield Microburst(f"http://127.0.0.1:{port}")
-    finally:
-        process.kill()  # it would wait for kept connections
-        process.wait(10)
-
-
-def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    give_up = time.monotonic() + STARTING_SECONDS
-    while process.poll() is None and time.monotonic() < give_up:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), 0.2).close()
-            return
-        time.sleep(0.02)
-    pytest.fail(f"microburst does not listen:\n{log.read_text(errors='replace')[-2000:]}")
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "microburst", "--upstream", upstream),
+        *("--host", "127.0.0.1", "--port", str(port), "--no-resign"),
+    ]
+    with serve_in_child(command, folder, port, terminate=False):  # it waits for kept connections
+        # A name with dots is looked for in all models of botocore first, which takes seconds.
+        yield Microburst(f"http://localhost:{port}")

@@ -14,6 +14,7 @@ from lambdallm_extension.services.calls import Books, Call
 from lambdallm_extension.services.chat import Chat
 from lambdallm_extension.services.metering import Recorder, Totals
 from lambdallm_extension.services.open_streams import OpenStreams
+from lambdallm_extension.services.performing import Performing
 from lambdallm_extension.services.store_health import StoreHealth
 from lambdallm_extension.services.tasks import Workers
 from lambdallm_extension.stores.memory import MemoryStore
@@ -193,9 +194,19 @@ class Gateway:
 
         return step
 
+    def perform(self, models: Any) -> Performing:
+        """Return who knows what callers perform; `performed` tells the last one."""
+        self.performing = Performing(models, self.clock, self.configuration)
+        return self.performing
+
+    def performed(self, **message: Any) -> Any:
+        """Tell what a caller's own provider has answered."""
+        told: Any = {"work_id": "w", "call_id": "c", **message}
+        return self.performing.performed(told, deadline_ms=self.deadline_ms())
+
     def chat(self, models: Any) -> Chat:
         return Chat(
-            models, self.books, self.health, self.streams,
+            self.perform(models), self.books, self.health, self.streams,
             default_model="default", configuration=self.configuration,
         )  # fmt: skip
 

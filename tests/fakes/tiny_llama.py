@@ -12,20 +12,17 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import socket
-import subprocess
 import sys
-import time
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
+from fakes.child_servers import serve_in_child
+from lambda_runtime_api.emulator.server import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-STARTING_SECONDS = 60
 WIDTH, HEADS, LAYERS, INNER, CONTEXT = 64, 4, 2, 128, 2_048
 WEIGHTS = [
     *((f"attn_{part}", WIDTH, WIDTH) for part in ("q", "k", "v", "output")),
@@ -45,45 +42,20 @@ UNKNOWN, CONTROL, BYTE = 2, 3, 6
 @contextlib.contextmanager
 def serve_tiny_llama(folder: Path) -> Iterator[str]:
     """Serve on a free port of 127.0.0.1 until the block ends; the value is the base URL."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fakes.tiny_llama", str(folder), str(port)],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        wait_for(port, process, log, lambda: _is_healthy(port))
+    port = free_port()
+    command = [sys.executable, "-m", "fakes.tiny_llama", str(folder), str(port)]
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    with serve_in_child(command, folder, port, environ=environ, is_up=lambda: _is_healthy(port)):
         yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.communicate(timeout=10)
-
-
-def wait_for(
-    port: int, process: subprocess.Popen[bytes], log: Path, is_up: Callable[[], bool] | None = None
-) -> None:
-    """Return when somebody listens there, and is up."""
-    give_up = time.monotonic() + STARTING_SECONDS
-    while process.poll() is None and time.monotonic() < give_up:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), 0.2).close()
-            if is_up is None or is_up():
-                return
-        time.sleep(0.02)
-    pytest.fail(f"nobody listens:\n{log.read_text(errors='replace')[-2000:]}")
 
 
 def _is_healthy(port: int) -> bool:
     """Say whether the model is loaded: the server listens before that."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
-    with contextlib.closing(connection):
+    with contextlib.closing(connection), contextlib.suppress(OSError):
         connection.request("GET", "/health")
         return connection.getresponse().status == HTTPStatus.OK
+    return False
 
 
 def write_model(path: Path) -> None:

@@ -16,6 +16,7 @@ import compileall
 import json
 import random
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
@@ -321,6 +322,7 @@ def main() -> int:
     parser.add_argument("minutes", nargs="?", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=4, help="of chance (default: 4)")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # servers are stopped
     if options.minutes <= 0:
         parser.error(f"{options.minutes} minutes show nothing.")
 

@@ -305,6 +305,7 @@ def main() -> int:
     )
     parser.add_argument("invocations", nargs="?", type=int, default=10_000)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # servers are stopped
     if options.invocations < LEAST:
         parser.error(f"{options.invocations} invocations show nothing; {LEAST} are the least.")
     with ExitStack() as stack:

@@ -2,6 +2,7 @@
 
 import json
 import marshal
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -92,7 +93,7 @@ def test_every_module_has_bytecode_that_is_used_without_a_look_at_its_source(opt
 def test_a_changed_source_beside_its_bytecode_is_not_even_read(opt: Path, tmp_path: Path) -> None:
     package = tmp_path / "lambdallm_wire"
     package.mkdir()
-    original = opt / "python/lambdallm_wire"
+    original = opt / "lambdallm/lambdallm_wire"
     for name in ("__init__", "names"):
         (package / f"{name}.py").write_text("raise SystemExit('compiled anew')")
         target = package / "__pycache__" / f"{name}.{sys.implementation.cache_tag}.pyc"
@@ -101,6 +102,41 @@ def test_a_changed_source_beside_its_bytecode_is_not_even_read(opt: Path, tmp_pa
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import lambdallm_wire.names"
 
     assert subprocess.run([sys.executable, "-I", "-S", "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("package", ["lambdallm_wire", "lambda_runtime_api"])
+def test_function_and_sidecar_read_the_same_files_of_the_contract(opt: Path, package: str) -> None:
+    module = {"lambdallm_wire": "names", "lambda_runtime_api": "http1"}[package]
+    code = f"import sys; sys.path.insert(0, {str(opt / 'python')!r})\n"
+    code += f"from {package} import {module}; print({module}.__file__)"
+
+    run = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], check=True, capture_output=True, text=True
+    )
+
+    assert run.stdout.strip() == str(opt / "lambdallm" / package / f"{module}.py")
+    assert [path.name for path in (opt / "python" / package).glob("*.py")] == ["__init__.py"]
+
+
+def test_a_contract_of_another_layer_is_the_functions_own_affair(opt: Path, tmp_path: Path) -> None:
+    """Layers are unpacked over each other: a newer SDK comes with its own contract."""
+    copy = shutil.copytree(opt, tmp_path / "opt")
+    shutil.rmtree(copy / "python/lambdallm_wire")
+    other = copy / "python/lambdallm_wire"
+    other.mkdir()
+    (other / "__init__.py").write_text("")
+    (other / "names.py").write_text("OTHER = True")
+    ask = "import sys; sys.path.insert(0, {!r}); from lambdallm_wire import names; print({})"
+
+    for folder, question in (
+        ("python", "names.OTHER"),
+        ("lambdallm", "not hasattr(names, 'OTHER')"),
+    ):
+        code = ask.format(str(copy / folder), question)
+        run = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", code], check=True, capture_output=True, text=True
+        )
+        assert run.stdout == "True\n", folder
 
 
 def test_the_manifest_names_version_pythons_and_sources(opt: Path) -> None:

@@ -269,6 +269,45 @@ def test_it_does_not_wait_for_one_that_will_not_listen(sidecar: Sidecar, tmp_pat
     assert done.stdout == "the function\n"
 
 
+@pytest.mark.parametrize(
+    ("left", "beside", "why"),
+    [
+        ("", True, "the sidecar did not listen within 0.3 s"),
+        ("1 lambdallm-x", True, "the sidecar did not listen within 0.3 s"),
+        ("none", True, "the sidecar has failed, as it says itself"),
+        ("", False, "no sidecar listens, and there is none in {opt}/lambdallm/../extensions"),
+    ],
+)
+def test_where_clients_go_straight_to_their_apis_one_line_says_so_and_why(
+    tmp_path: Path, left: str, beside: bool, why: str
+) -> None:
+    opt = tmp_path / "opt"
+    (opt / "extensions").mkdir(parents=True)
+    if beside:
+        (opt / "extensions/lambdallm").touch()
+    (opt / "lambdallm").mkdir()
+    wrapper = shutil.copy(WRAPPER, opt / "lambdallm")
+    (tmp_path / "clients").write_text(left)
+    given = {"PATH": "/usr/bin:/bin", "LAMBDALLM_DIRECTORY": str(tmp_path)}
+
+    def said(**variables: str) -> tuple[str, str]:
+        done = subprocess.run(
+            [wrapper, "/bin/echo", "the function"],
+            env={**given, **variables},
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=60,
+        )
+        return done.stdout, done.stderr
+
+    line = f"lambdallm: {why.format(opt=opt)}: the clients of %s go straight to their APIs, unmetered.\n"  # noqa: E501
+    assert said() == ("the function\n", line % "openai,anthropic,bedrock")
+    assert said(LAMBDALLM_DROP_IN="openai") == ("the function\n", line % "openai")
+    for wanted in ({"LAMBDALLM_DROP_IN": "off"}, {"LAMBDALLM_SIDECAR": "off"}):
+        assert said(**wanted) == ("the function\n", "")
+
+
 def test_where_nobody_listens_any_more_nothing_is_changed(sidecar: Sidecar) -> None:
     sidecar.listener.close()
 
@@ -298,6 +337,7 @@ def test_without_bash_the_function_runs_as_before(sidecar: Sidecar, tmp_path: Pa
     environ = json.loads(done.stdout)["environ"]
     assert environ["NO_PROXY"] == "127.0.0.1,localhost"
     assert "OPENAI_BASE_URL" not in environ
+    assert done.stderr.startswith(b"lambdallm: no bash is there to look for the sidecar with: the")
 
 
 def test_a_function_runs_behind_it(opt: Path, tmp_path: Path) -> None:

@@ -52,6 +52,33 @@ def test_a_request_in_chunks(method, target, headers, data, trailers, sizes) -> 
     assert message == Message((method, target), lower(framed), b"".join(data), lower(trailers))
 
 
+@given(pieces, st.sampled_from([b"", b"0\r\nContent-Length: 1\r\n\r\n", b"nonsense\r\n"]), cuts)
+@example([b"one", b"two"], b"nonsense\r\n", [])
+def test_what_has_arrived_of_a_body_is_read_at_once_and_a_fault_after_it(
+    data, fault, sizes
+) -> None:
+    reader = http1.Reader(requests=False)
+    reader.feed(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+    reader.read_head()
+    framed = b"".join(map(http1.encode_chunk, data)) + (fault or http1.encode_last_chunk())
+    received: list[bytes] = []
+    refusals = 0
+
+    for part in cut(framed, sizes):
+        reader.feed(part)
+        try:
+            while arrived := reader.read_arrived():
+                received.append(arrived)
+        except http1.ProtocolError:
+            refusals += 1
+
+    assert b"".join(received) == b"".join(data)
+    assert all(received), "nothing is the end alone"
+    assert len(received) <= len(sizes) + 1, "one reading for all that came at once"
+    assert bool(refusals) == bool(fault)
+    assert fault or reader.read_arrived() == b""
+
+
 @given(statuses, header_lists, pieces, header_lists, cuts)
 def test_a_response_in_chunks(status, headers, data, trailers, sizes) -> None:
     if status in (204, 304):
@@ -163,3 +190,19 @@ def test_no_status_line_breaks_out(status: int, reason: str) -> None:
 def test_a_body_has_one_framing(name: str) -> None:
     with pytest.raises(http1.ProtocolError, match="contradict"):
         http1.encode_request("POST", "/", [("host", "h"), (name, "3")], b"abc")
+
+
+@pytest.mark.parametrize(
+    ("values", "coding"),
+    [
+        ([], ""),
+        (["identity"], ""),
+        (["GZip"], "gzip"),
+        (["identity, gzip "], "gzip"),
+        (["gzip", "br"], "gzip, br"),
+        ([" , "], ""),
+    ],
+)
+def test_how_a_body_is_coded(values: list[str], coding: str) -> None:
+    headers = [("content-type", "a"), *(("content-encoding", value) for value in values)]
+    assert http1.content_coding(headers) == coding

@@ -150,3 +150,31 @@ print(json.dumps(said))
     proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy"), f"http://127.0.0.1:{free_port}")
 
     assert said([sys.executable, "-c", code], proxies) == ["ok", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9"}, True),
+        ({}, False),
+        ({"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9", "LAMBDALLM_DROP_IN": "off"}, False),
+        ({"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9", "LAMBDALLM_SIDECAR": "off"}, False),
+    ],
+)
+def test_in_lambda_one_line_says_that_clients_go_straight_to_their_apis(
+    tmp_path: Path, variables: dict[str, str], says: bool
+) -> None:
+    done = subprocess.run(
+        python(AUTO + "print('on')"),
+        env={"LAMBDALLM_DIRECTORY": str(tmp_path), **variables},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+
+    assert done.stdout == "on\n"
+    line = (
+        f"lambdallm: no sidecar listens (it leaves word in {tmp_path}): the clients of "
+        "openai,anthropic,bedrock go straight to their APIs, unmetered.\n"
+    )
+    assert done.stderr == (line if says else "")

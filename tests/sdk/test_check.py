@@ -92,6 +92,21 @@ def test_every_mistake_is_named_with_its_line_for_people(folder: Path) -> None:
     assert "errors: at run time each is left out" in done.stdout
 
 
+@pytest.mark.parametrize("given", [{"LAMBDALLM_ENV": "dve"}, {}])
+def test_an_environment_that_is_not_there_is_named(folder: Path, given: dict[str, str]) -> None:
+    Path("lambdallm.yaml").write_text(ALL_OF_YAML)
+    arguments = [] if given else ["--environment", "dve"]
+
+    done = run("--compile", *arguments, **given)
+    there = run("--compile", "--environment", "dev", "--json", **given)
+
+    assert done.returncode == 0, "it may be right elsewhere"
+    assert "warning lambdallm.yaml:11  environments" in done.stdout
+    assert "LAMBDALLM_ENV='dve' is none of them ('dev')" in done.stdout
+    assert "Did you mean dev?" in done.stdout
+    assert json.loads(there.stdout)["findings"][-1]["severity"] == "note"
+
+
 def test_programs_get_the_same_as_json(folder: Path) -> None:
     Path("other.yaml").write_text(WRONG)
 
@@ -122,7 +137,7 @@ def test_what_is_compiled_is_what_the_sidecar_reads(folder: Path) -> None:
     for environment, model in (("", "fast"), ("dev", "careful"), ("prod", "fast")):
         settings = Settings.from_environ({"LAMBDALLM_ENV": environment})
         assert (settings.model, settings.region) == (model, "eu-west-1")
-        assert settings.problems == ()
+        assert len(settings.problems) == (environment == "prod"), "which the file does not have"
         assert settings.configuration.models["careful"].max_tokens == 5
         assert settings.configuration.models["careful"].temperature == 0.5
     assert sorted(path.name for path in folder.iterdir()) == ["lambdallm.json", "lambdallm.yaml"]

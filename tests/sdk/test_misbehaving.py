@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import lambdallm
+from fakes.waiting import until
 from lambdallm import _embedded, _settings, _sidecar, _transport
 from lambdallm._work import Work
 from lambdallm_extension.server.token import write_token
@@ -192,13 +193,6 @@ def test_a_sidecar_that_dies_at_begin_is_replaced_at_once(misbehaving: Any) -> N
     assert isinstance(_transport.current(), _embedded.EmbeddedTransport)
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.001)
-
-
 def test_pooled_connections_that_died_in_a_freeze_are_not_used(misbehaving: Any) -> None:
     """The peer closes after every reply, as after a long pause; each call still works."""
 
@@ -216,7 +210,7 @@ def test_pooled_connections_that_died_in_a_freeze_are_not_used(misbehaving: Any)
     assert isinstance(transport, _sidecar.SidecarTransport)
     for _ in range(5):
         work.save()
-        wait_until(lambda: all(idle.is_stale() for idle in transport._pool._idle))
+        until(lambda: all(idle.is_stale() for idle in transport._pool._idle))
 
     assert server.accepted == 1 + 5
 

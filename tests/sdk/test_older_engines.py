@@ -11,7 +11,7 @@ from lambdallm_wire import routes
 
 
 class Older:
-    """The embedded engine, which says that it speaks version 2."""
+    """The embedded engine, which says that it speaks version 3."""
 
     usable = True
 
@@ -22,10 +22,10 @@ class Older:
     def request(self, route: routes.Route, message: Any, *, timeout_seconds: float) -> Any:
         self.asked.append((route.path, dict(message)))
         reply = self._engine.request(route, message, timeout_seconds=timeout_seconds)
-        return {**reply, "wire_version": 2} if route is routes.BEGIN else reply
+        return {**reply, "wire_version": 3} if route is routes.BEGIN else reply
 
     def stream(self, route: routes.Route, message: Any, *, timeout_seconds: float) -> Any:
-        raise AssertionError("it has no such route")
+        return self._engine.stream(route, message, timeout_seconds=timeout_seconds)
 
     def close(self) -> None:
         self._engine.close()
@@ -43,6 +43,9 @@ class Mine:
     def chat(self, request: Any) -> str:
         return "mine"
 
+    def embed(self, request: Any) -> Any:
+        raise AssertionError("an older engine cannot ask for it")
+
 
 def asking(function: Any) -> None:
     handler(model="scripted/x")(lambda _event, context: function(context) or "ok")(
@@ -50,62 +53,28 @@ def asking(function: Any) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"tools": [{"name": "add", "input_schema": {"type": "object"}}]},
-        {"tool_choice": "auto"},
-        {"output_schema": {"type": "object"}},
-        {"reasoning": {"effort": "low"}},
-        {"service_tier": "flex"},
-        {"additional_fields": {"top_k": 1}},
-        {"fallback_models": ["scripted/y"]},
-        {"system": [{"text": "Be brief."}]},
-    ],
-)
-def test_what_it_would_drop_is_refused_by_name(older: Older, given: dict[str, Any]) -> None:
+@pytest.fixture(autouse=True)
+def mine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lambdallm._own_providers._registered", {})
+    providers.register("mine", Mine())
+
+
+def test_what_it_would_drop_is_refused_by_name(older: Older) -> None:
     def ask(context: Any) -> None:
-        with pytest.raises(lambdallm.ConfigurationError, match="Update the layer"):
-            context.chat("Hi", **given)
+        with pytest.raises(lambdallm.ConfigurationError, match="Update the layer") as refused:
+            context.embed("text", model="mine/x")
+        assert "cannot ask a provider of your own for vectors" in refused.value.detail
 
     asking(ask)
     assert [path for path, _ in older.asked] == ["/v1/begin", "/v1/end"]
 
 
-def test_what_it_has_no_route_for_is_refused(older: Older) -> None:
+def test_all_else_works(older: Older) -> None:
     def ask(context: Any) -> None:
-        with pytest.raises(lambdallm.ConfigurationError, match="cannot stream an answer"):
-            context.stream("Hi")
-        with pytest.raises(lambdallm.ConfigurationError, match="cannot turn texts into vectors"):
-            context.embed(["Hi"])
+        assert context.chat("Hi", model="mine/x").text == "mine"
+        assert list(context.stream("Hi")) == ["fine"]
+        assert context.embed("text", model="scripted/v").model == "scripted/v"
 
     asking(ask)
-
-
-def test_all_else_works_and_own_providers_are_not_spoken_of(
-    older: Older, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lambdallm._own_providers._registered", {})
-    providers.register("mine", Mine())
-
-    def ask(context: Any) -> None:
-        assert context.chat("Hi", system="Be brief.", fallback_model="scripted/y").text == "fine"
-        with pytest.raises(lambdallm.ConfigurationError, match="ask a provider of your own"):
-            context.chat("Hi", model="mine/x")
-        with pytest.raises(lambdallm.ConfigurationError, match="ask a provider of your own"):
-            context.chat("Hi", fallback_model="mine/x")
-
-    asking(ask)
-    (chat,) = [message for path, message in older.asked if path == "/v1/chat"]
-    assert "own_providers" not in chat
-    assert chat["max_tokens"] == 1_024
-
-
-def test_a_short_name_is_told_as_the_id_that_it_means(older: Older) -> None:
-    def ask(context: Any) -> None:
-        with pytest.raises(lambdallm.ConfigurationError, match="region"):
-            context.chat("Hi", model="nova-micro")
-
-    asking(ask)
-    (chat,) = [message for path, message in older.asked if path == "/v1/chat"]
-    assert chat["model"] == "bedrock/us.amazon.nova-micro-v1:0"
+    (embed,) = [message for path, message in older.asked if path == "/v1/embed"]
+    assert "own_providers" not in embed

@@ -194,6 +194,36 @@ def test_what_fails_after_it_has_begun_is_told_and_nobody_else_is_asked() -> Non
     run(ask)
 
 
+def test_what_it_has_begun_to_say_is_asked_of_nobody_else_in_one_piece_either() -> None:
+    provider = Streaming("He", BusyError("cut"))
+    providers.register("mine", provider)
+
+    def ask(context: Any) -> int:
+        with pytest.raises(lambdallm.ModelInvocationError, match="cut"):
+            context.chat("Hello", model="mine/x", fallback_model="scripted/x")
+        context.chat("Hello", model="scripted/x")
+        unpriced: int = context.unpriced_calls
+        return unpriced
+
+    assert run(ask) == 1, "nobody knows what it has cost"
+
+
+def test_one_that_is_let_go_of_in_the_call_of_a_tool_is_booked() -> None:
+    begun = {"tool_use": {"index": 0, "id": "1", "name": "add"}}
+    providers.register("mine", Streaming("He", begun, {"tool_input": {"index": 0, "json": "{"}}))
+
+    def ask(context: Any) -> int:
+        with context.stream("Hello", model="mine/x") as stream:
+            for event in stream.events():
+                if "tool_input" in event:
+                    break
+        context.chat("Hello", model="scripted/x")
+        unpriced: int = context.unpriced_calls
+        return unpriced
+
+    assert run(ask) == 1
+
+
 def test_one_that_is_let_go_of_early_is_closed_and_booked(host: Any) -> None:
     provider = Streaming("He", "llo", {"usage": USED})
     providers.register("mine", provider)
@@ -209,6 +239,19 @@ def test_one_that_is_let_go_of_early_is_closed_and_booked(host: Any) -> None:
     assert run(ask) >= 1
     if host is not None:
         assert not host.engine.invocations._works
+
+
+def test_an_answer_that_the_engine_refuses_is_booked_as_one_that_was_made() -> None:
+    providers.register("mine", Mine({"text": "Hi!", "cost_pico_usd": -1}))
+
+    def ask(context: Any) -> int:
+        with pytest.raises(lambdallm.ModelInvocationError, match="'cost_pico_usd' must be"):
+            context.chat("Hello", model="mine/x", fallback_model="scripted/x")
+        context.chat("Hello", model="scripted/x")
+        unpriced: int = context.unpriced_calls
+        return unpriced
+
+    assert run(ask) == 1, "nobody knows what it has cost"
 
 
 @pytest.mark.parametrize("bad", [7, None, {"texts": "x"}, b"Hi"])
@@ -252,7 +295,9 @@ def test_the_example_of_the_documents_runs(tmp_path: Path, monkeypatch: Any) -> 
 
     answer = space["chat_handler"]({"body": json.dumps({"message": "Hi"})}, MockLambdaContext())
 
-    assert json.loads(answer["body"]) == {"reply": "You said: Hi", "pieces": 3}
+    assert json.loads(answer["body"]) == {
+        "reply": "You said: Hi", "pieces": 3, "vectors": [[2.0]],
+    }  # fmt: skip
     del sys.modules["echo_model"]
 
 
@@ -268,10 +313,10 @@ def test_a_stream_that_goes_on_past_its_deadline_is_ended_with_what_had_come() -
     providers.register("mine", Endless())
 
     def read(context: Any) -> str:
-        with pytest.raises(lambdallm.ModelInvocationError, match="time for it was over") as ended:
+        with pytest.raises(lambdallm.DeadlineExceededError, match="time for it was over") as ended:
             for _ in context.stream("Hi", model="mine/m"):
                 pass
-        return ended.value.partial_text[:4]  # type: ignore[attr-defined]  # put there by streams
+        return ended.value.partial_text[:4]
 
     kept: list[str] = []
     body = handler(timeout_buffer=0)(lambda _event, context: kept.append(read(context)))

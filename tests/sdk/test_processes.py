@@ -5,25 +5,17 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lambdallm
+from fakes.waiting import until
 from lambdallm import _settings
 from lambdallm._work import Work
 
 
 def make_work(name: str) -> Work:
     return Work(name, name, _settings.epoch_ms() + 60_000)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.001)
 
 
 def test_a_forked_child_has_connections_of_its_own(sidecar: Any) -> None:
@@ -46,7 +38,7 @@ def test_a_forked_child_has_connections_of_its_own(sidecar: Any) -> None:
     assert status == 0
     child_connections = {connection for _, connection in sidecar.requests} - known
     assert len(child_connections) == 1
-    wait_until(lambda: bool(child_connections & set(sidecar.disconnections)))
+    until(lambda: bool(child_connections & set(sidecar.disconnections)))
     assert not known & set(sidecar.disconnections)
     work.window()
     work.end("ok", "", 1.0)
@@ -100,7 +92,7 @@ def test_the_death_of_the_process_is_seen_by_its_control_connection(sidecar: Any
         assert process.stdout.readline() == "begun\n"
         assert len(sidecar.engine.invocations._works) == 1
         process.send_signal(signal.SIGKILL)
-        wait_until(lambda: not sidecar.engine.invocations._works)
+        until(lambda: not sidecar.engine.invocations._works)
 
 
 def test_the_engine_is_found_in_the_layers_own_folder(tmp_path: Path) -> None:

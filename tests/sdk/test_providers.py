@@ -54,6 +54,7 @@ def test_a_raw_client_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def bedrock(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
     """A Bedrock that answers, where the environment says that Bedrock is."""
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it keeps other tests' credentials
     monkeypatch.setattr("lambdallm._raw_clients._clients", {})
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")

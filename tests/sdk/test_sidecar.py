@@ -4,8 +4,6 @@ import json
 import os
 import socket
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import pytest
 
 import lambdallm
 from fakes.units import make_work
+from fakes.waiting import until
 from lambdallm import _embedded, _settings, _sidecar, _token, _transport
 from lambdallm._pool import IDLE_CONNECTIONS_MAX
 from lambdallm_extension.server.token import write_token
@@ -161,13 +160,6 @@ def test_off_means_off(
     assert "no sidecar" not in capsys.readouterr().err
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.001)
-
-
 @pytest.mark.parametrize("silent", [True, False])
 def test_a_sidecar_that_was_still_starting_serves_as_soon_as_it_can(
     sidecar: Any, monkeypatch: pytest.MonkeyPatch, silent: bool
@@ -194,7 +186,7 @@ def test_a_sidecar_that_was_replaced_is_noticed_before_begin_is_sent(
     one.begin()
     first = _transport.current()
     sidecar.close()
-    wait_until(lambda: not first.usable)
+    until(lambda: not first.usable)
     from lambdallm_extension.server.http import Server, listen
 
     listener = listen(0)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 import lambdallm
+from fakes.waiting import until
 from lambdallm import MemoryStrategy, Session, handler
 from lambdallm.testing import Answer, MockLambdaContext, ModelServer
 
@@ -390,10 +390,3 @@ def test_a_child_that_ends_its_parents_handler_leaves_the_unit_to_the_parent(lin
 
     assert answer_of(fork({"a": 1}, new_context())) == [0, "None"]
     assert lines.outcomes == [("ok", 1)]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.002)

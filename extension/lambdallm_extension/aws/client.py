@@ -147,6 +147,7 @@ class AwsClient:
         deadline_ms: int,
         connect_timeout_seconds: float = 3.0,
         read_timeout_seconds: float = 60.0,
+        decode: bool = False,
     ) -> Exchange:
         """Send a signed request once and return its reply when the head is there.
 
@@ -160,6 +161,7 @@ class AwsClient:
             deadline_ms: Wall clock, epoch milliseconds; bounds all steps together.
             connect_timeout_seconds: For each step until the request leaves.
             read_timeout_seconds: For each wait for more bytes of the reply.
+            decode: Undo a content coding of the body; see `HttpClient.open`.
 
         Raises:
             DeadlineError, NotSentError, AnswerLostError, SettingError: As `post`.
@@ -171,7 +173,7 @@ class AwsClient:
         )
         request = self._encode(method, path, query, headers, body, key)
         try:
-            return self._http.open(method, request, patience)
+            return self._http.open(method, request, patience, decode=decode)
         except NotSentError as error:
             raise self._unreached(error) from error
 

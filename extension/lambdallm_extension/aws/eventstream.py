@@ -30,6 +30,7 @@ HEADERS_MAX_BYTES = 131_072
 _PRELUDE_BYTES = 12
 _CRC_BYTES = 4
 _FRAME_BYTES = _PRELUDE_BYTES + _CRC_BYTES
+_32_BITS = 0xFFFF_FFFF
 
 _KNOWN_HEADERS_MAX = 32
 _KNOWN_HEADERS_MAX_BYTES = 512
@@ -80,6 +81,9 @@ class EventStreamReader:
 
     def feed(self, data: bytes) -> None:
         """Take bytes as they come."""
+        if self._at == len(self._held) and not self._pieces:
+            self._held, self._at = data, 0
+            return
         self._pieces.append(data)
         self._pieces_bytes += len(data)
 
@@ -95,22 +99,24 @@ class EventStreamReader:
             DamagedStreamError: A checksum is wrong, or a length cannot be right.
         """
         if not self._length:
+            if self._at == len(self._held) and not self._pieces:
+                return None
             if not self._has(_PRELUDE_BYTES):
                 return None
             self._read_prelude()
-        if not self._has(self._length):
-            return None
-        start = self._at
-        end = start + self._length
-        headers_start = start + _PRELUDE_BYTES
-        payload_start = headers_start + self._headers_length
-        held = self._held
+        end = self._at + self._length
+        if end > len(self._held):
+            if not self._has(self._length):
+                return None
+            end = self._length
+        held, start = self._held, self._at
+        payload_start = start + _PRELUDE_BYTES + self._headers_length
         payload_end = end - _CRC_BYTES
-        found = int.from_bytes(held[payload_end:end], "big")
-        if crc32(memoryview(held)[start:payload_end]) != found:
+        if crc32(held[start:payload_end]) != int.from_bytes(held[payload_end:end], "big"):
             message = "The checksum of a message is wrong."
             raise DamagedStreamError(message)
-        kind, name, headers = self._headers(held[headers_start:payload_start])
+        block = held[start + _PRELUDE_BYTES : payload_start]
+        kind, name, headers = self._known.get(block) or self._headers(block)
         self._at, self._length = end, 0
         return Message(kind, name, held[payload_start:payload_end], headers)
 
@@ -129,11 +135,12 @@ class EventStreamReader:
 
     def _read_prelude(self) -> None:
         prelude = self._held[self._at : self._at + _PRELUDE_BYTES]
-        if crc32(prelude[:8]) != int.from_bytes(prelude[8:], "big"):
+        number = int.from_bytes(prelude, "big")  # of three, 32 bits each
+        if crc32(prelude[:8]) != number & _32_BITS:
             message = "The checksum of a message's lengths is wrong."
             raise DamagedStreamError(message)
-        length = int.from_bytes(prelude[:4], "big")
-        headers_length = int.from_bytes(prelude[4:8], "big")
+        length = number >> 64
+        headers_length = number >> 32 & _32_BITS
         if not (
             _FRAME_BYTES + headers_length <= length <= MESSAGE_MAX_BYTES
             and headers_length <= HEADERS_MAX_BYTES
@@ -143,14 +150,12 @@ class EventStreamReader:
         self._length, self._headers_length = length, headers_length
 
     def _headers(self, block: bytes) -> tuple[str, str, Mapping[str, HeaderValue]]:
-        known = self._known.get(block)
-        if known is None:
-            headers = _parse_headers(block)
-            kind = str(headers.get(":message-type", "event"))
-            name = str(headers.get(_NAME_OF.get(kind, ""), ""))
-            known = kind, name, headers
-            if len(self._known) < _KNOWN_HEADERS_MAX and len(block) <= _KNOWN_HEADERS_MAX_BYTES:
-                self._known[block] = known
+        headers = _parse_headers(block)
+        kind = str(headers.get(":message-type", "event"))
+        name = str(headers.get(_NAME_OF.get(kind, ""), ""))
+        known = kind, name, headers
+        if len(self._known) < _KNOWN_HEADERS_MAX and len(block) <= _KNOWN_HEADERS_MAX_BYTES:
+            self._known[block] = known
         return known
 
 

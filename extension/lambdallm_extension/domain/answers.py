@@ -47,13 +47,14 @@ class ChatAnswer(NamedTuple):
 
 
 class EmbedAnswer(NamedTuple):
-    """Vectors in the order of the texts."""
+    """Vectors in the order of the texts; the rest as of a `ChatAnswer`."""
 
     vectors: list[list[float]]
     usage: Usage
     model: str
     provider_request_id: str
     raw_usage: Mapping[str, object] | None = None
+    cost_pico_usd: int | None = None
 
 
 class AnswerSoFar:
@@ -169,13 +170,18 @@ class AnswerSoFar:
         )
 
     def _keep(self, index: int, part: str, piece: str) -> None:
-        _check(index, piece)
-        self.generated_characters += len(piece)
-        if self.truncated or self._kept + len(piece) > CONTENT_MAX_CHARACTERS:
+        if type(index) is not int or type(piece) is not str:
+            _check(index, piece)
+        length = len(piece)
+        self.generated_characters += length
+        if self.truncated or self._kept + length > CONTENT_MAX_CHARACTERS:
             self.truncated = True  # from here on: what is kept has no holes
             return
-        self._kept += len(piece)
-        self._blocks.setdefault(index, {}).setdefault(part, []).append(piece)
+        self._kept += length
+        try:
+            self._blocks[index][part].append(piece)
+        except KeyError:
+            self._blocks.setdefault(index, {})[part] = [piece]
 
 
 def _check(index: object, *texts: object) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from threading import Lock, Thread
 
+from lambda_runtime_api import http1
 from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension.errors import DeadlineError, SettingError
 from lambdallm_extension.http_client.connection import Connection, Patience, open_connection
@@ -36,6 +37,8 @@ A NAT gateway forgets connections without a word; what is sent on them vanishes.
 
 OPEN_AHEAD_MS = 5_000
 """How long a connection that nobody waits for yet may take to open."""
+
+_FIRST_ERROR_STATUS = 400
 
 
 class HttpReply(NamedTuple):
@@ -119,6 +122,45 @@ class Exchange:
             self._pool.drop(connection)
 
 
+class DecodedExchange(Exchange):
+    """A reply whose body comes coded, as gzip mostly, and is read without that."""
+
+    def __init__(
+        self, pool: Pool, connection: Connection, head: Response, patience: Patience
+    ) -> None:
+        from lambdallm_extension.domain.content_coding import Inflater, without_coding
+
+        super().__init__(pool, connection, head, patience)
+        self.headers = without_coding(head.headers)
+        self._inflater: Inflater | None = Inflater(http1.content_coding(head.headers))
+
+    def read(self) -> bytes:
+        """Return what comes next of the body, nothing at its end and after `close`.
+
+        Raises:
+            AnswerLostError: As `Exchange.read`, or its coding is damaged or cut.
+        """
+        inflater = self._inflater
+        if inflater is None:
+            return b""
+        try:
+            while not (piece := inflater.take()):
+                received = super().read()
+                if not received:
+                    inflater.end()
+                    break
+                inflater.feed(received)
+        except ValueError as error:
+            self.close()
+            raise AnswerLostError(str(error)) from None
+        return piece
+
+    def close(self) -> None:
+        """Let go of the connection, and of what has not been read yet."""
+        self._inflater = None
+        super().close()
+
+
 class HttpClient:
     """Calls one address. Threads share it; nothing is opened or read before the first call."""
 
@@ -167,7 +209,8 @@ class HttpClient:
         Raises:
             DeadlineError: The deadline has passed; nothing was sent.
             NotSentError: Nothing was processed.
-            AnswerLostError: It may have been processed.
+            AnswerLostError: It may have been processed. Its body may be in a coding that cannot
+                be undone; one whose status is an error is then empty.
             SettingError: Endpoint, proxy or trust must be set right.
         """
         kept = self._pool.take(patience)
@@ -193,8 +236,16 @@ class HttpClient:
                 raise
             raise lost from None  # The first sending may have been processed all the same.
 
-    def open(self, method: str, request: bytes, patience: Patience) -> Exchange:
+    def open(
+        self, method: str, request: bytes, patience: Patience, *, decode: bool = False
+    ) -> Exchange:
         """Send a request once and return its reply as soon as the head is there.
+
+        Args:
+            method: Of the request.
+            request: Its bytes.
+            patience: How long all of it may take.
+            decode: Undo a content coding of the body; else its bytes stay as they are.
 
         Raises:
             DeadlineError, NotSentError, AnswerLostError, SettingError: As `send`.
@@ -202,11 +253,11 @@ class HttpClient:
         connection = self._pool.take(patience)
         if connection is not None:
             try:
-                return self._begin(connection, method, request, patience)
+                return self._begin(connection, method, request, patience, decode=decode)
             except NotSentError:
                 self._pool.drop_idle()
                 self._pool.claim(patience)
-        return self._begin(self._open(patience), method, request, patience)
+        return self._begin(self._open(patience), method, request, patience, decode=decode)
 
     def reopen(self, prepare: Callable[[], object] = bool) -> None:
         """Drop idle connections that a freeze may have killed, and open one if none is left.
@@ -243,12 +294,19 @@ class HttpClient:
         try:
             head, body = connection.exchange(method, request, patience)
             whole = head.keep_alive
-            return HttpReply(head.status, head.headers, body)
+            coding = http1.content_coding(head.headers)
+            return (_decoded if coding else HttpReply)(head.status, head.headers, body)
         finally:
             _let_go(self._pool, connection, keep=whole)
 
     def _begin(
-        self, connection: Connection, method: str, request: bytes, patience: Patience
+        self,
+        connection: Connection,
+        method: str,
+        request: bytes,
+        patience: Patience,
+        *,
+        decode: bool,
     ) -> Exchange:
         try:
             connection.send(method, request, patience)
@@ -256,7 +314,8 @@ class HttpClient:
         except BaseException:
             self._pool.drop(connection)
             raise
-        return Exchange(self._pool, connection, head, patience)
+        coded = decode and http1.content_coding(head.headers)
+        return (DecodedExchange if coded else Exchange)(self._pool, connection, head, patience)
 
     def _open_ahead(self, prepare: Callable[[], object]) -> None:
         deadline_ms = self._clock.epoch_ms() + OPEN_AHEAD_MS
@@ -277,3 +336,20 @@ def _let_go(pool: Pool, connection: Connection, *, keep: bool) -> None:
         pool.put(connection)
     else:
         pool.drop(connection)
+
+
+def _decoded(status: int, headers: Headers, body: bytes) -> HttpReply:
+    """Return a reply without the coding of its body.
+
+    Raises:
+        AnswerLostError: It cannot be undone, or is longer then than is taken.
+    """
+    from lambdallm_extension.domain.content_coding import inflate, without_coding
+
+    try:
+        body = inflate(http1.content_coding(headers), body, http1.BODY_MAX_BYTES)
+    except ValueError as error:
+        if status >= _FIRST_ERROR_STATUS:
+            return HttpReply(status, headers, b"")  # the status alone says enough
+        raise AnswerLostError(str(error)) from None
+    return HttpReply(status, without_coding(headers), body)

@@ -56,7 +56,8 @@ class Patience(NamedTuple):
 
     def to_read(self) -> float:
         """Return the time for one step of reading; zero or less when the deadline has passed."""
-        return min(self.read_seconds, self.left_seconds())
+        left = (self.deadline_ms - self.clock.epoch_ms()) / 1000
+        return min(self.read_seconds, left)
 
 
 class Connection:
@@ -127,14 +128,19 @@ class Connection:
         return head
 
     def read_piece(self, patience: Patience) -> bytes:
-        """Read what comes next of the body, nothing at its end; `reusable` tells what then is.
+        """Read what has come next of the body, nothing at its end; `reusable` tells what then is.
 
         Raises:
             AnswerLostError: Not all of it came.
         """
-        piece = self._read(self._reader.read_chunk, patience)
+        reader = self._reader
+        try:
+            while (piece := reader.read_arrived()) is None:
+                self._receive(patience)
+        except (OSError, http1.ProtocolError) as error:
+            raise self._lost(error) from error
         if not piece:
-            self._reader.next_message()
+            reader.next_message()
         return piece
 
     def read_body(self, patience: Patience) -> bytes:
@@ -152,13 +158,17 @@ class Connection:
         try:
             while (found := read()) is None:
                 self._receive(patience)
-        except TimeoutError as error:
-            message = f"{self._name} did not answer in time; the request was sent."
-            raise AnswerLostError(message, silent=not self._received) from error
         except (OSError, http1.ProtocolError) as error:
-            message = f"{self._name} broke off before its answer was whole: {error}"
-            raise AnswerLostError(message, silent=not self._received) from error
+            raise self._lost(error) from error
         return found
+
+    def _lost(self, error: Exception) -> AnswerLostError:
+        """Make the error of an answer that did not come, or not all of it."""
+        if isinstance(error, TimeoutError):
+            message = f"{self._name} did not answer in time; the request was sent."
+        else:
+            message = f"{self._name} broke off before its answer was whole: {error}"
+        return AnswerLostError(message, silent=not self._received)
 
     def _receive(self, patience: Patience) -> None:
         seconds = patience.to_read()
@@ -171,7 +181,8 @@ class Connection:
             received = self._socket.recv(http1.RECEIVE_BYTES)
         except self._quiet as error:
             raise TimeoutError from error
-        self._received = self._received or bool(received)
+        if received:
+            self._received = True
         self._reader.feed(received)
 
     @property

@@ -36,6 +36,12 @@ _BUNDLES = (
 )
 """Tried in turn where OpenSSL was built for paths that this machine does not have."""
 
+RECORD_MAX_BYTES = 16_384
+"""What one read can return: the room for more would be taken and given back each time.
+
+Source: RFC 8446, 5.1.
+"""
+
 _contexts: dict[tuple[str, str], _ssl._SSLContext] = {}
 _lock = Lock()
 
@@ -131,8 +137,9 @@ class TlsStream:
 
     def recv(self, size: int) -> bytes:
         """Read up to so many bytes, none at the end, which a peer need not announce."""
+        session = self._session
         try:
-            received: bytes = self._open_session().read(size)
+            received: bytes = (session or self._open_session()).read(min(size, RECORD_MAX_BYTES))
         except _ssl.SSLEOFError:
             return b""
         return received

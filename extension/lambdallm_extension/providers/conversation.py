@@ -141,6 +141,11 @@ def as_json(value: object) -> str:
         raise InvalidRequestError(reason) from error
 
 
+def given(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters that somebody said."""
+    return {name: value for name, value in parameters.items() if value is not None}
+
+
 def unknown_block(block: Block) -> InvalidRequestError:
     """Make the error of a block that an API has no form for."""
     reason = f"This API has no form for {_kind(block)}. Leave it out, or ask another model."

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from lambdallm_wire.tokens import NO_USAGE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from lambdallm_wire.chat import Usage
 
 COUNT_MAX = 10**15
 """Of tokens: more than any model will read, and less than what stores and metrics keep exactly."""
@@ -40,3 +44,15 @@ def nested(counts: Mapping[str, object], name: str) -> Mapping[str, object]:
         message = f"{name} is {value!r:.80}, which is no object"
         raise TypeError(message)
     return value
+
+
+def two_counts(counts: Mapping[str, object], read: str, generated: str) -> Usage:
+    """Return the usage that two counts say, of an API that tells no others.
+
+    Raises:
+        ValueError: One of them is none.
+    """
+    usage: Usage = dict(NO_USAGE)  # type: ignore[assignment]  # the same keys
+    usage["uncached_input_tokens"] = count(counts, read)
+    usage["output_tokens"] = count(counts, generated)
+    return usage

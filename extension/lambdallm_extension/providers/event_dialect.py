@@ -21,6 +21,7 @@ class WholeReading(Protocol):
     """A `readings.Reading` that can read a whole reply, too."""
 
     answer: AnswerSoFar
+    names_events: bool
 
     def take(self, event: dict[str, Any], pieces: list[ChatDelta]) -> None:
         """Take one event."""

@@ -5,14 +5,8 @@ from __future__ import annotations
 from lambda_runtime_api import http1
 from lambdallm_extension import VERSION
 from lambdallm_extension.http_client.client import HttpClient
-from lambdallm_extension.http_client.failures import AnswerLostError, NotSentError
 from lambdallm_extension.model_ports import RawRequest
-from lambdallm_extension.providers.streams import (
-    READ_TIMEOUT_SECONDS,
-    RawExchange,
-    lost,
-    unreached,
-)
+from lambdallm_extension.providers.streams import READ_TIMEOUT_SECONDS, RawExchange, ask
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,12 +61,7 @@ class HttpApi:
         request = RawRequest("POST", path, "", _with_json(headers), body)
         encoded = self._encode(request, deadline_ms)
         patience = self._http.patience(deadline_ms, read_seconds=READ_TIMEOUT_SECONDS)
-        try:
-            return self._http.send("POST", encoded, patience)
-        except NotSentError as error:
-            raise unreached(self.name, error) from error
-        except AnswerLostError as error:
-            raise lost(self.name, error) from error
+        return ask(self.name, lambda: self._http.send("POST", encoded, patience))
 
     def open(self, path: str, headers: Headers, body: bytes, *, deadline_ms: int) -> Exchange:
         """Send a JSON body and return the reply when its head is there, whatever its status.
@@ -80,21 +69,20 @@ class HttpApi:
         Raises:
             ProviderError, DeadlineError, SettingError: As `post`.
         """
-        return self._open(RawRequest("POST", path, "", _with_json(headers), body), deadline_ms)
+        request = RawRequest("POST", path, "", _with_json(headers), body)
+        return self._open(request, deadline_ms, decode=True)
 
     def forward(self, request: RawRequest, *, deadline_ms: int) -> RawReply:
         """Pass a client's own request on; see `model_ports.Provider.forward`."""
-        return RawExchange(self.name, self._open(request, deadline_ms))
+        return RawExchange(self.name, self._open(request, deadline_ms, decode=False))
 
-    def _open(self, request: RawRequest, deadline_ms: int) -> Exchange:
+    def _open(self, request: RawRequest, deadline_ms: int, *, decode: bool) -> Exchange:
         encoded = self._encode(request, deadline_ms)
         patience = self._http.patience(deadline_ms, read_seconds=READ_TIMEOUT_SECONDS)
-        try:
-            return self._http.open(request.method, encoded, patience)
-        except NotSentError as error:
-            raise unreached(self.name, error) from error
-        except AnswerLostError as error:
-            raise lost(self.name, error) from error
+        return ask(
+            self.name,
+            lambda: self._http.open(request.method, encoded, patience, decode=decode),
+        )
 
     def _encode(self, request: RawRequest, deadline_ms: int) -> bytes:
         target = f"{self._url.path}{request.path}" + (f"?{request.query}" if request.query else "")

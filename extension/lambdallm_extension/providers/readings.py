@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         """Fills an answer from the events of one API, which are JSON objects."""
 
         answer: AnswerSoFar
+        names_events: bool
+        """Whether all of its API's events have names: one without is nothing of the answer."""
 
         def take(self, event: dict[str, Any], pieces: list[ChatDelta]) -> None:
             """Take one event and append the pieces that it holds. Unknown ones hold none.
@@ -48,6 +50,7 @@ UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError, Recur
 """What reading raises of fields that are not what they should be."""
 
 _DONE = "[DONE]"
+_PING = "ping"
 
 
 class EventAnswer:
@@ -62,6 +65,8 @@ class EventAnswer:
         self._source = source
         self._reading = reading
         self._events = EventReader()
+        self._named = False
+        self._done = False
         self._failure: ProviderError | None = None
 
     def feed(self, data: bytes) -> list[ChatDelta]:
@@ -98,18 +103,35 @@ class EventAnswer:
 
     def _read(self, data: bytes, pieces: list[ChatDelta]) -> None:
         for name, text in self._events.feed(data):
-            if text == _DONE:
-                self.answer.ended = True
+            if name:
+                self._named = True
+            if text.startswith(_DONE):
+                self._done = self.answer.ended = True
                 continue
             if not text or text.isspace():
                 continue  # a sign of life
             if name == "error":
                 raise self._reading.fail(_lenient(text))
-            event = plain_json.loads(text)
+            try:
+                event = plain_json.loads(text)
+            except (ValueError, RecursionError):
+                if self._is_beside(name):
+                    continue
+                raise
             if "\\u" in text and ("\\ud" in text or "\\uD" in text):
                 event = _writable(event)
             if isinstance(event, dict):
                 self._reading.take(event, pieces)
+
+    def _is_beside(self, name: str) -> bool:
+        """Say whether an event that cannot be read is nothing of the answer.
+
+        The vendors' own clients pass over these, and stop at any other.
+        Source: the packages anthropic 2.11 and openai 3.52, `_streaming.py`.
+        """
+        if self._done:
+            return True
+        return self._reading.names_events and (name == _PING or (not name and self._named))
 
 
 class WholeAnswer:

@@ -16,16 +16,14 @@ from lambdallm_extension.aws.client import AwsClient
 from lambdallm_extension.aws.eventstream import DamagedStreamError, EventStreamReader
 from lambdallm_extension.aws.signing import encode_label
 from lambdallm_extension.errors import InvalidRequestError, ProviderError, SettingError
-from lambdallm_extension.http_client.failures import AnswerLostError, NotSentError
 from lambdallm_extension.providers.openai.chat import ChatCompletions
 from lambdallm_extension.providers.sagemaker_failures import EXPIRED_KINDS, in_band, refusal
 from lambdallm_extension.providers.streams import (
     ProviderStream,
     RawExchange,
+    ask,
     cut,
-    lost,
     read_refusal,
-    unreached,
 )
 from lambdallm_wire import plain_json
 from lambdallm_wire.tokens import NO_USAGE
@@ -102,18 +100,16 @@ class SageMaker:
         body = self._encode(model_id, request, stream=False)
         started = self._clock.monotonic()
         client = self._at(request)
-        try:
-            reply = client.post(
+        reply = ask(
+            self.name,
+            lambda: client.post(
                 path,
                 _HEADERS,
                 body,
                 deadline_ms=deadline_ms,
                 read_timeout_seconds=READ_TIMEOUT_SECONDS,
-            )
-        except NotSentError as error:
-            raise unreached(self.name, error) from error
-        except AnswerLostError as error:
-            raise lost(self.name, error) from error
+            ),
+        )
         if reply.status != _OK:
             raise self._refusal(client, model_id, reply.status, reply.headers, reply.body)
         answer = self._dialect.decode(model_id, _own_headers(reply.headers), reply.body)
@@ -126,19 +122,18 @@ class SageMaker:
         body = self._encode(model_id, request, stream=True)
         started = self._clock.monotonic()
         client = self._at(request)
-        try:
-            exchange = client.open(
+        exchange = ask(
+            self.name,
+            lambda: client.open(
                 "POST",
                 path,
                 _STREAM_HEADERS,
                 body,
                 deadline_ms=deadline_ms,
                 read_timeout_seconds=READ_TIMEOUT_SECONDS,
-            )
-        except NotSentError as error:
-            raise unreached(self.name, error) from error
-        except AnswerLostError as error:
-            raise lost(self.name, error) from error
+                decode=True,
+            ),
+        )
         if exchange.status != _OK:
             said = read_refusal(exchange)
             raise self._refusal(client, model_id, exchange.status, exchange.headers, said)
@@ -155,8 +150,9 @@ class SageMaker:
     def forward(self, request: RawRequest, *, deadline_ms: int) -> RawReply:
         """Pass a client's own request on; see `model_ports.Provider.forward`."""
         client = self._client_in(request.region)
-        try:
-            exchange = client.open(
+        exchange = ask(
+            self.name,
+            lambda: client.open(
                 request.method,
                 request.path,
                 request.headers,
@@ -165,11 +161,8 @@ class SageMaker:
                 key=[*request.key],
                 deadline_ms=deadline_ms,
                 read_timeout_seconds=READ_TIMEOUT_SECONDS,
-            )
-        except NotSentError as error:
-            raise unreached(self.name, error) from error
-        except AnswerLostError as error:
-            raise lost(self.name, error) from error
+            ),
+        )
         return RawExchange(self.name, exchange)
 
     def reopen(self) -> None:

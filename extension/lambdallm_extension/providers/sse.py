@@ -78,15 +78,20 @@ class EventReader:
         if "\r" in text:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         events: list[Event] = []
+        pending = self._pending
         lines = text.split("\n")
         lines.pop()  # behind the last line end stands nothing
         for line in lines:
             if line.startswith("data:"):
-                self._keep_line(line[6:] if line[5:6] == " " else line[5:])
+                pending.append(line[6:] if line[5:6] == " " else line[5:])
+                self._pending_size += len(line) + _LINE_BYTES
+                if self._pending_size > _CHECK_FROM:
+                    self._check()
             elif not line:
-                if self._pending:
-                    events.append((self._name, "\n".join(self._pending)))
-                    self._pending, self._pending_size = [], 0
+                if pending:
+                    events.append((self._name, "\n".join(pending)))
+                    pending.clear()
+                    self._pending_size = 0
                 self._name = ""
             else:
                 self._take_field(line)
@@ -97,12 +102,8 @@ class EventReader:
         if field == "event":
             self._name = value.removeprefix(" ")
         elif line == "data":
-            self._keep_line("")
-
-    def _keep_line(self, line: str) -> None:
-        self._pending.append(line)
-        self._pending_size += len(line) + _LINE_BYTES
-        if self._pending_size > _CHECK_FROM:
+            self._pending.append("")
+            self._pending_size += _LINE_BYTES
             self._check()
 
     def _check(self) -> None:

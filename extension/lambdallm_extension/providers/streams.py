@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from lambdallm_extension.errors import ProviderError
-from lambdallm_extension.http_client.failures import AnswerLostError
+from lambdallm_extension.http_client.failures import AnswerLostError, NotSentError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
     from lambdallm_extension.domain.answers import AnswerSoFar
     from lambdallm_extension.http_client.client import Exchange
-    from lambdallm_extension.http_client.failures import NotSentError
     from lambdallm_extension.model_ports import StreamReader
     from lambdallm_wire.chat import ChatDelta
+
+    T = TypeVar("T")
 
 READ_TIMEOUT_SECONDS = 900.0
 """A model may be silent until its whole answer stands; the call's deadline is the real limit.
@@ -83,6 +87,20 @@ class ProviderStream:
             self.close()
             raise
         return None
+
+
+def ask(name: str, send: Callable[[], T]) -> T:
+    """Return what a sending returns; that it failed is told as a provider's error.
+
+    Raises:
+        ProviderError: It was not reached, or did not answer.
+    """
+    try:
+        return send()
+    except NotSentError as error:
+        raise unreached(name, error) from error
+    except AnswerLostError as error:
+        raise lost(name, error) from error
 
 
 def unreached(name: str, error: NotSentError) -> ProviderError:

@@ -62,12 +62,22 @@ def check_performed(message: Message) -> None:
     if cost is not None and (not isinstance(cost, int) or isinstance(cost, bool) or cost < 0):
         reason = "The field 'cost_pico_usd' must be a whole number of pico-USD."
         raise errors.InvalidRequestError(reason)
+    vectors = message.get("vectors")
+    if vectors is not None and not _are_vectors(vectors):
+        reason = "The field 'vectors' must be a list of lists of numbers."
+        raise errors.InvalidRequestError(reason)
     problem = message.get("problem")
     if not isinstance(problem, dict | None):
         reason = "The field 'problem' must be a problem."
         raise errors.InvalidRequestError(reason)
     if problem is not None:
         _allow(problem, status=int, retry_after_seconds=int | float | None)
+
+
+def _are_vectors(vectors: object) -> bool:
+    return isinstance(vectors, list) and all(
+        isinstance(vector, list) and {*map(type, vector)} <= {int, float} for vector in vectors
+    )
 
 
 def check_routing(message: Message) -> None:

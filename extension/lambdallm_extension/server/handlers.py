@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lambdallm_extension.services.chat import Chat
     from lambdallm_extension.services.embedding import Embedding
     from lambdallm_extension.services.invocations import Invocations
+    from lambdallm_extension.services.performing import Performing
     from lambdallm_extension.services.works import Work
     from lambdallm_wire.codec import Message
     from lambdallm_wire.problems import Problem
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 class Models(Protocol):
     """The use cases that ask models, each opened at its first use."""
+
+    performing: Performing
 
     def chat(self) -> Chat:
         """Return the one for chats."""
@@ -174,13 +177,20 @@ class Handlers:
         work = self._invocations.find(message["work_id"])
         with self._calling(work):
             deadline_ms = _deadline_ms(work, message)
-            return self._models.chat().ask(message, work.totals, deadline_ms=deadline_ms)  # type: ignore[arg-type]
+            counted = self._calling(work)
+            return self._models.chat().ask(
+                message,  # type: ignore[arg-type]  # checked
+                work.totals,
+                deadline_ms=deadline_ms,
+                counted=counted,
+            )
 
     def _performed(self, message: Message, _connection: int) -> Any:
         checks.check_performed(message)
         work = self._invocations.find(message["work_id"])
         with self._calling(work):
-            return self._models.chat().performed(message, deadline_ms=_deadline_ms(work, message))  # type: ignore[arg-type]
+            deadline_ms = _deadline_ms(work, message)
+            return self._models.performing.performed(message, deadline_ms=deadline_ms)  # type: ignore[arg-type]  # checked
 
     def _embed(self, message: Message, _connection: int) -> Any:
         checks.require(message, work_id=str, call_id=str, model=str, texts=list)
@@ -200,7 +210,12 @@ class Handlers:
         self._under_way.begin(payer)
         try:
             deadline_ms = _deadline_ms(work, message)
-            begun = self._models.chat().stream(message, work.totals, deadline_ms=deadline_ms)  # type: ignore[arg-type]
+            begun = self._models.chat().stream(
+                message,  # type: ignore[arg-type]  # checked
+                work.totals,
+                deadline_ms=deadline_ms,
+                counted=self._calling(work),
+            )
         except BaseException:
             self._under_way.end(payer)
             raise

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lambdallm_extension.model_ports import Provider
     from lambdallm_extension.ports import Clock, Random
     from lambdallm_extension.services.calls import Call
+    from lambdallm_extension.services.hedging import Hedge
 
     T = TypeVar("T")
 
@@ -127,6 +128,20 @@ class Health:
                 self.clock.epoch_ms(), (error.retry_after_seconds or 0) * 1_000
             )
 
+    def ended(self, candidate: Candidate, error: errors.ProviderError | None) -> None:
+        """Know how an answer ended that had begun; None: well.
+
+        A good end while the model is left alone is that of an answer which began before, and says
+        nothing of those who ask now.
+        """
+        if error is not None:
+            self.failed(candidate, error)
+            return
+        with self._lock:
+            circuit = self._circuits.get(candidate.place, ModelCircuit())
+        if circuit.probing or circuit.state(self.clock.epoch_ms()) != "open":
+            self.succeeded(candidate)
+
     def may_retry(self) -> bool:
         """Take one retry out of the budget; False when there is none left."""
         with self._lock:
@@ -168,8 +183,16 @@ class Attempts:
         self._deadline_ms = deadline_ms
         self._earlier: errors.ExtensionError | None = None
 
-    def run(self, ask: Callable[[Candidate], T]) -> T:
+    def run(
+        self, ask: Callable[[Candidate], T], hedge: Hedge[T] | None = None, *, whole: bool = True
+    ) -> T:
         """Ask until answered or hopeless.
+
+        Args:
+            ask: Asks a candidate.
+            hedge: Asks another one beside it; None: nobody is.
+            whole: Whether that is an answer; of one that has only begun, whoever reads it on
+                tells `Health` how it `ended`.
 
         Raises:
             ProviderError: What the last one failed with.
@@ -184,7 +207,12 @@ class Attempts:
             self._health.asking(self.candidate)
             self._call.intend(self.candidate.model)
             try:
-                answer = ask(self.candidate)
+                if hedge is None:
+                    answer = ask(self.candidate)
+                else:
+                    self.candidate, answer = hedge.ask(
+                        ask, self.candidate, self._waiting, self._health
+                    )
             except errors.ProviderError as error:
                 self.failed(error)
             except errors.SettingError as error:
@@ -192,7 +220,8 @@ class Attempts:
                     raise error from self._earlier
                 self._go_on(error)  # its key or address is missing; others may have theirs
             else:
-                self.succeeded()
+                if whole:
+                    self.succeeded()
                 return answer
 
     def succeeded(self) -> None:

@@ -2,31 +2,32 @@
 
 ask      ──► ChatResponse
 stream   ──► StreamedReply               begun: its first piece has come
-either   ──► Perform ──► performed ──►   the caller's own provider is asked by the caller
+either   ──► Perform ──► `performing`    the caller's own provider is asked by the caller
 """
 
 from __future__ import annotations
-
-from threading import Lock
 
 from lambda_runtime_api.declarations import NamedTuple, cast
 from lambdallm_extension import errors
 from lambdallm_extension.domain import routing
 from lambdallm_extension.domain.answers import ChatAnswer
 from lambdallm_extension.services.attempts import Attempts, Candidate
+from lambdallm_extension.services.performing import Left, PerformNeeded, usage_of
 from lambdallm_extension.services.streaming import Drain, MeteredAnswer, StreamedReply
-from lambdallm_wire.tokens import NO_USAGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import TypeVar
 
     from lambdallm_extension.configuration import Configuration
-    from lambdallm_extension.model_ports import ChatStream, Models
+    from lambdallm_extension.model_ports import ChatStream
     from lambdallm_extension.services.attempts import Health
     from lambdallm_extension.services.calls import Books, Call, Settled
+    from lambdallm_extension.services.hedging import Counting, Hedge
     from lambdallm_extension.services.metering import Totals
     from lambdallm_extension.services.open_streams import OpenStreams
+    from lambdallm_extension.services.performing import Performing
     from lambdallm_wire.chat import (
         ChatDelta,
         ChatRequest,
@@ -34,26 +35,12 @@ if TYPE_CHECKING:
         FinishReason,
         Perform,
         Performed,
-        Usage,
     )
 
-OWN = "own"
-"""The kind of a provider that is a class in the function's package."""
-
-PENDING_MAX = 256
-"""Calls that a caller's own providers are answering; the oldest makes way."""
-
-ANSWERED_BY_ITSELF = 200
-
-NOT_PERFORMED = "NotPerformed"
-"""How a call ends whose caller was to ask its own provider, and never said what came of it."""
+    T = TypeVar("T")
 
 MAX_TOKENS_DEFAULT = 1_024
 """Of an answer for which neither the call nor an alias says it."""
-
-
-class _PerformNeeded(BaseException):
-    """The caller itself has to ask the candidate. No failure, so nobody catches it as one."""
 
 
 class _Begun(NamedTuple):
@@ -63,6 +50,7 @@ class _Begun(NamedTuple):
     call: Call
     attempts: Attempts
     deadline_ms: int
+    counted: Counting | None
 
 
 class _Opened(NamedTuple):
@@ -75,7 +63,7 @@ class Chat:
 
     def __init__(
         self,
-        models: Models,
+        performing: Performing,
         books: Books,
         health: Health,
         streams: OpenStreams,
@@ -86,26 +74,36 @@ class Chat:
         """Stand on these.
 
         Args:
-            models: Who answers for a name.
+            performing: Who answers for a name, and calls that their callers perform.
             books: Where calls are booked.
             health: How models have answered lately.
             streams: Gets every stream that is open.
             default_model: Asked where a request names none.
-            configuration: Aliases, own providers, and what to do on failure.
+            configuration: Aliases, and what to do on failure.
         """
-        self._models = models
+        self._performing = performing
         self._books = books
         self._health = health
         self._streams = streams
         self._default_model = default_model
         self._configuration = configuration
-        self._lock = Lock()
-        self._pending: dict[str, _Begun] = {}
 
     def ask(
-        self, request: ChatRequest, totals: Totals, *, deadline_ms: int
+        self,
+        request: ChatRequest,
+        totals: Totals,
+        *,
+        deadline_ms: int,
+        counted: Counting | None = None,
     ) -> ChatResponse | dict[str, Perform]:
         """Ask, and return what came back with its cost, or what the caller is to ask itself.
+
+        Args:
+            request: The question.
+            totals: Of the unit of work that asks.
+            deadline_ms: Epoch milliseconds.
+            counted: Counts what goes on when the answer has been returned; None: no second model
+                is asked beside a silent one.
 
         Raises:
             ProviderError: The model, and every fallback there is, refused or failed.
@@ -113,81 +111,41 @@ class Chat:
             DeadlineError: No time was left to ask, or to ask again.
             SettingError: Nobody answers for that model.
         """
-        return self._answer(self._begin(request, totals, deadline_ms))
+        return self._answer(self._begin(request, totals, deadline_ms, counted))
 
     def stream(
-        self, request: ChatRequest, totals: Totals, *, deadline_ms: int
+        self,
+        request: ChatRequest,
+        totals: Totals,
+        *,
+        deadline_ms: int,
+        counted: Counting | None = None,
     ) -> StreamedReply | dict[str, Perform]:
         """Ask, and return when the answer has begun.
 
         Raises:
             ProviderError, InvalidRequestError, DeadlineError, SettingError: As `ask`.
         """
-        begun = self._begin(request, totals, deadline_ms)
+        begun = self._begin(request, totals, deadline_ms, counted)
+
+        def book(call: Call, candidate: Candidate, opened: _Opened) -> None:
+            self._reply(begun, call, candidate, opened).close()
+
+        hedge = self._hedge(begun, book)
         try:
-            opened = begun.attempts.run(lambda candidate: _open(begun, candidate))
-        except _PerformNeeded:
+            opened = begun.attempts.run(
+                lambda candidate: _open(begun, candidate), hedge, whole=False
+            )
+        except PerformNeeded:
             return self._leave_to_caller(begun)
         except errors.ExtensionError as error:
             begun.call.fail(begun.attempts.candidate.model, error)
             raise
-        candidate = begun.attempts.candidate
-        metered = MeteredAnswer(
-            opened.stream.answer,
-            begun.call,
-            self._streams,
-            model=candidate.model,
-            region=candidate.region,
-        )
-        resilience = self._configuration.resilience
-        opened.stream.extend(begun.deadline_ms, resilience.stall_seconds)
-        return StreamedReply(
-            opened.stream,
-            opened.first,
-            metered,
-            Drain(self._books.clock, resilience.drain_seconds, begun.deadline_ms),
-            lambda answer, settled: _respond(begun, answer, settled),
-        )
+        return self._reply(begun, begun.call, begun.attempts.candidate, opened)
 
-    def performed(
-        self, message: Performed, *, deadline_ms: int
-    ) -> ChatResponse | dict[str, Perform]:
-        """Take what a caller's own provider has answered, or go on where it failed.
-
-        Raises:
-            InvalidRequestError: Nobody was asked to perform this call.
-            ProviderError: It failed, and there is no other to ask.
-        """
-        with self._lock:
-            begun = self._pending.pop(message["call_id"], None)
-        if begun is None:
-            reason = f"No call {message['call_id']!r} waits for its own provider."
-            raise errors.InvalidRequestError(reason)
-        begun = begun._replace(deadline_ms=min(begun.deadline_ms, deadline_ms))
-        problem = message.get("problem")
-        if problem is None:
-            begun.attempts.succeeded()
-            answer = _performed_answer(message, begun.attempts.candidate)
-            settled = begun.call.settle(begun.attempts.candidate.model, answer)
-            return _respond(begun, answer, settled)
-        sent = bool(cast("dict[str, Any]", problem).get("sent", False))
-        error = errors.ProviderError(
-            str(problem.get("detail", "The provider failed.")),
-            status=ANSWERED_BY_ITSELF if sent else int(problem.get("status", 500)),
-            kind=str(problem.get("title") or "OwnProviderError"),
-            retryable=problem.get("retryable") is True,
-            retry_after_seconds=problem.get("retry_after_seconds"),
-            sent=sent,
-            source=begun.attempts.candidate.provider_name,
-        )
-        try:
-            begun.attempts.failed(error)
-        except errors.ProviderError as hopeless:
-            begun.call.fail(begun.attempts.candidate.model, hopeless)
-            raise
-        return self._answer(begun)
-
-    def _begin(self, request: ChatRequest, totals: Totals, deadline_ms: int) -> _Begun:
+    def _begin(
+        self, request: ChatRequest, totals: Totals, deadline_ms: int, counted: Counting | None
+    ) -> _Begun:
         resilience = self._configuration.resilience
         if resilience.call_ms_max:
             longest_ms = self._books.clock.epoch_ms() + resilience.call_ms_max
@@ -206,68 +164,83 @@ class Chat:
             retries=request.get("max_retries", resilience.max_retries),
             deadline_ms=deadline_ms,
         )
-        return _Begun(request, call, attempts, deadline_ms)
+        return _Begun(request, call, attempts, deadline_ms, counted)
 
     def _candidates(self, request: ChatRequest) -> list[Candidate]:
         model = request.get("model") or self._default_model
         planned = routing.plan(request, model, self._configuration.models)
-        return [self._candidate(wanted, request) for wanted in planned]
-
-    def _candidate(self, wanted: routing.Wanted, request: ChatRequest) -> Candidate:
-        name, slash, model_id = wanted.model.partition("/")
-        configured = self._configuration.providers.get(name)
-        own = name in (request.get("own_providers") or ()) or (
-            configured is not None and configured.kind == OWN
-        )
-        if slash and own:
-            return Candidate(wanted.model, model_id, None, name, wanted.region, wanted.parameters)
-        provider, model_id = self._models.find(wanted.model)
-        return Candidate(
-            wanted.model, model_id, provider, provider.name, wanted.region, wanted.parameters
-        )
+        own = request.get("own_providers")
+        return [self._performing.candidate(wanted, own) for wanted in planned]
 
     def _answer(self, begun: _Begun) -> ChatResponse | dict[str, Perform]:
+        hedge = self._hedge(begun, self._book)
         try:
-            answer = begun.attempts.run(lambda candidate: _ask(begun, candidate))
-        except _PerformNeeded:
+            answer = begun.attempts.run(lambda candidate: _ask(begun, candidate), hedge)
+        except PerformNeeded:
             return self._leave_to_caller(begun)
         except errors.ExtensionError as error:
             begun.call.fail(begun.attempts.candidate.model, error)
             raise
-        candidate = begun.attempts.candidate
-        settled = begun.call.settle(candidate.model, answer, region=candidate.region)
-        return _respond(begun, answer, settled)
+        return _settle(begun, answer)
+
+    def _hedge(self, begun: _Begun, book: Callable[[Call, Candidate, T], None]) -> Hedge[T] | None:
+        """Return what asks a second model beside a silent one, None where that is not wanted."""
+        after_ms = self._configuration.resilience.hedge_after_ms
+        if not after_ms or begun.counted is None:
+            return None
+        from lambdallm_extension.services.hedging import RECORD_SUFFIX, Hedge, LeftBehind
+
+        record = self._books.open(
+            begun.call.call_id + RECORD_SUFFIX,
+            begun.call.work_id,
+            begun.call.totals,
+            deadline_ms=begun.deadline_ms,
+            operation="chat",
+        )
+        left_behind = LeftBehind(record, book, self._streams, begun.counted)
+        return Hedge(left_behind, after_ms=after_ms, deadline_ms=begun.deadline_ms)
+
+    def _book(self, call: Call, candidate: Candidate, answer: ChatAnswer) -> None:
+        self._health.succeeded(candidate)
+        call.settle(candidate.model, answer, region=candidate.region)
+
+    def _reply(
+        self, begun: _Begun, call: Call, candidate: Candidate, opened: _Opened
+    ) -> StreamedReply:
+        metered = MeteredAnswer(
+            opened.stream.answer,
+            call,
+            self._streams,
+            model=candidate.model,
+            region=candidate.region,
+            tell=lambda error: self._health.ended(candidate, error),
+        )
+        resilience = self._configuration.resilience
+        opened.stream.extend(begun.deadline_ms, resilience.stall_seconds)
+        return StreamedReply(
+            opened.stream,
+            opened.first,
+            metered,
+            Drain(self._books.clock, resilience.drain_seconds, begun.deadline_ms),
+            lambda answer, settled: _respond(begun, answer, settled),
+        )
 
     def _leave_to_caller(self, begun: _Begun) -> dict[str, Perform]:
         candidate = begun.attempts.candidate
-        for given_up in self._wait_for(begun):
-            lost = errors.ProviderError("Nobody said what came of it.", kind=NOT_PERFORMED)
-            given_up.call.fail(given_up.attempts.candidate.model, lost)
-        configured = self._configuration.providers.get(candidate.provider_name)
-        perform: Perform = {
-            "call_id": begun.call.call_id,
-            "provider": candidate.provider_name,
-            "model_id": candidate.model_id,
-            "class_name": configured.class_name if configured is not None else "",
-            "deadline_epoch_ms": begun.deadline_ms,
-        }
-        return {"perform": perform}
-
-    def _wait_for(self, begun: _Begun) -> list[_Begun]:
-        """Keep a call until its caller comes back; return those that nobody will come back for."""
-        now_ms = self._books.clock.epoch_ms()
-        with self._lock:
-            gone = [name for name, each in self._pending.items() if each.deadline_ms < now_ms]
-            if len(self._pending) - len(gone) >= PENDING_MAX:
-                gone.append(next(name for name in self._pending if name not in gone))
-            given_up = [self._pending.pop(name) for name in gone]
-            self._pending[begun.call.call_id] = begun
-        return given_up
+        left = Left(
+            begun.call,
+            begun.attempts,
+            begun.deadline_ms,
+            read=lambda message: _performed_answer(message, candidate),
+            book=lambda answer: _settle(begun, answer),
+            go_on=lambda deadline_ms: self._answer(begun._replace(deadline_ms=deadline_ms)),
+        )
+        return self._performing.leave(left, {})
 
 
 def _ask(begun: _Begun, candidate: Candidate) -> ChatAnswer:
     if candidate.provider is None:
-        raise _PerformNeeded
+        raise PerformNeeded
     return candidate.provider.chat(
         candidate.model_id, _for(begun.request, candidate), deadline_ms=begun.deadline_ms
     )
@@ -276,7 +249,7 @@ def _ask(begun: _Begun, candidate: Candidate) -> ChatAnswer:
 def _open(begun: _Begun, candidate: Candidate) -> _Opened:
     """Open a stream and wait for its first piece: what fails before it may be asked again."""
     if candidate.provider is None:
-        raise _PerformNeeded
+        raise PerformNeeded
     stream = candidate.provider.stream(
         candidate.model_id, _for(begun.request, candidate), deadline_ms=begun.deadline_ms
     )
@@ -294,6 +267,12 @@ def _for(request: ChatRequest, candidate: Candidate) -> ChatRequest:
     """Return the request as this candidate is to get it."""
     usual = {"max_tokens": MAX_TOKENS_DEFAULT, **candidate.parameters}
     return cast("ChatRequest", {**usual, **request, "region": candidate.region})
+
+
+def _settle(begun: _Begun, answer: ChatAnswer) -> ChatResponse:
+    candidate = begun.attempts.candidate
+    settled = begun.call.settle(candidate.model, answer, region=candidate.region)
+    return _respond(begun, answer, settled)
 
 
 def _respond(begun: _Begun, answer: ChatAnswer, settled: Settled) -> ChatResponse:
@@ -315,13 +294,11 @@ def _respond(begun: _Begun, answer: ChatAnswer, settled: Settled) -> ChatRespons
 
 def _performed_answer(message: Performed, candidate: Candidate) -> ChatAnswer:
     text = message.get("text", "")
-    said = cast("dict[str, int]", message.get("usage") or {})
-    usage = {kind: said.get(kind, 0) for kind in NO_USAGE}
     return ChatAnswer(
         text=text,
         content=cast("list[dict[str, object]]", message.get("content") or [{"text": text}]),
         finish_reason=message.get("finish_reason") or "stop",
-        usage=cast("Usage", usage),
+        usage=usage_of(message),
         model=message.get("model") or candidate.model,
         provider_request_id=message.get("provider_request_id", ""),
         cost_pico_usd=message.get("cost_pico_usd"),

@@ -8,6 +8,7 @@ settled before the piece with the API's end mark is handed on
 
 from __future__ import annotations
 
+from lambda_runtime_api import http1
 from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension import errors
 from lambdallm_extension.services.streaming import Drain, MeteredAnswer
@@ -122,22 +123,33 @@ class Passing:
             return Passed(reply.status, reply.headers, b"", PassedStream(reply))
         if reply.status == OK and passage.streamed:
             reader = passage.dialect.read_stream(passage.model_id, reply.headers)
+            hide = passage.hide
+            if http1.content_coding(reply.headers):
+                from lambdallm_extension.services import coded_replies
+
+                if hide is not None and coded_replies.may_decode(reply.headers):
+                    reply = coded_replies.DecodedReply(reply)
+                else:
+                    reader, hide = coded_replies.CodedReader(reply.headers, reader), None
             region = passage.request.region
             metered = MeteredAnswer(
                 reader.answer, call, self._streams, model=passage.model, region=region
             )
             drain = Drain(self._books.clock, self._drain_seconds, deadline_ms)
-            pieces = MeteredStream(reply, reader, metered, drain, passage.hide)
+            pieces = MeteredStream(reply, reader, metered, drain, hide)
             return Passed(reply.status, reply.headers, b"", pieces)
         body = _read_all(reply)
         if reply.status != OK:
-            error = passage.dialect.refusal(passage.model_id, reply.status, reply.headers, body)
+            said = _said(reply, body)
+            error = passage.dialect.refusal(passage.model_id, reply.status, reply.headers, said)
             call.refused(error)
             call.fail(passage.model, error)
         else:
             try:
-                answer = passage.dialect.decode(passage.model_id, reply.headers, body)
+                plain = _plain(reply.headers, body)
+                answer = passage.dialect.decode(passage.model_id, reply.headers, plain)
             except errors.ProviderError as unreadable:  # which the client gets all the same
+                call.refused(unreadable)
                 call.fail(passage.model, unreadable)
             else:
                 if passage.operation == "embeddings":  # which generate nothing
@@ -183,7 +195,7 @@ class MeteredStream(PassedStream):
         self._metered = metered
         self._drain = drain
         self._hide = hide
-        self._failure = ""
+        self._failed = False
         self._ended = False
 
     def read(self) -> bytes:
@@ -197,7 +209,7 @@ class MeteredStream(PassedStream):
                 piece = self._reply.read()
             except errors.ProviderError as error:
                 self._ended = True
-                self._metered.settle_cut(self._failure or error.kind)
+                self._metered.fail(error)
                 raise
             self._take(piece)
             if not piece:
@@ -211,9 +223,11 @@ class MeteredStream(PassedStream):
     def close(self) -> None:
         """Let go of it, and read the rest for its usage where the client went before the end."""
         try:
-            if not (self._ended or self._metered.call.ended):
-                reason = self._drain.run(self._reply, self._goes_on)
-                self._metered.settle_cut(self._failure or reason)
+            goes_on = not (self._ended or self._metered.call.ended)
+            if goes_on and not self._drain.run(self._reply, self._goes_on):
+                self._metered.leave()
+        except errors.ProviderError as error:
+            self._metered.fail(error)
         finally:
             self._ended = True
             super().close()
@@ -229,7 +243,7 @@ class MeteredStream(PassedStream):
 
         What the reader refuses is the client's to judge: it gets the bytes all the same.
         """
-        if self._failure:
+        if self._failed:
             return
         try:
             if piece:
@@ -237,8 +251,8 @@ class MeteredStream(PassedStream):
             else:
                 self._reader.end()
         except errors.ProviderError as error:
-            self._failure = error.kind or str(error.status)
-            self._metered.settle_cut(self._failure)
+            self._failed = True
+            self._metered.fail(error)
             return
         if self._metered.answer.ended or not piece:
             self._metered.settle()
@@ -256,6 +270,27 @@ def _forward(passage: Passage, deadline_ms: int) -> tuple[Passage, RawReply]:
     own = passage.request._replace(body=passage.own_body)
     passage = passage._replace(request=own, hide=None, own_body=None)
     return passage, passage.provider.forward(own, deadline_ms=deadline_ms)
+
+
+def _plain(headers: Headers, body: bytes) -> bytes:
+    """Return a copy of a body as its dialect reads it.
+
+    Raises:
+        ProviderError: It is in a coding that cannot be undone.
+    """
+    if not http1.content_coding(headers):
+        return body
+    from lambdallm_extension.services import coded_replies
+
+    return coded_replies.read_body(headers, body, ANSWER_MAX_BYTES)
+
+
+def _said(reply: RawReply, body: bytes) -> bytes:
+    """Return what a refusal says, nothing where it cannot be read: the status says enough."""
+    try:
+        return _plain(reply.headers, body)
+    except errors.ProviderError:
+        return b""
 
 
 def _read_all(reply: RawReply) -> bytes:

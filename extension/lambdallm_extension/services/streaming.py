@@ -54,28 +54,52 @@ class Drain:
         self._seconds = seconds
         self._deadline_ms = deadline_ms
 
-    def run(self, stream: Limited, read: Callable[[], object]) -> str:
-        """Read until nothing comes; return what cut it, "" when it has ended by itself."""
+    def run(self, stream: Limited, read: Callable[[], object]) -> bool:
+        """Read until nothing comes; return whether that was the end, and not our bounds.
+
+        Raises:
+            ProviderError: The provider has cut it.
+        """
         until_ms = self._clock.epoch_ms() + round(self._seconds * 1_000)
         stream.extend(min(until_ms, self._deadline_ms), self._seconds)
         try:
             while read():
                 if self._clock.epoch_ms() >= until_ms:
-                    return READER_GONE
+                    return False
         except errors.ProviderError as error:
-            return READER_GONE if error.kind == "AnswerLost" else error.kind
-        return ""
+            if error.kind != "AnswerLost":  # that is how a read ends at our bounds
+                raise
+            return False
+        return True
 
 
 class MeteredAnswer:
     """The books of one streamed answer: settled once, whole or cut."""
 
     def __init__(
-        self, answer: AnswerSoFar, call: Call, streams: OpenStreams, *, model: str, region: str
+        self,
+        answer: AnswerSoFar,
+        call: Call,
+        streams: OpenStreams,
+        *,
+        model: str,
+        region: str,
+        tell: Callable[[errors.ProviderError | None], object] = bool,
     ) -> None:
-        """Make it known as open; `release` must follow."""
+        """Make it known as open; `release` must follow.
+
+        Args:
+            answer: Filled by whoever reads it.
+            call: In the books.
+            streams: All that are open.
+            model: Under which name it was asked.
+            region: Where.
+            tell: Told once how the provider has ended it, None: well. What we ourselves have cut
+                says nothing of the provider but that it did answer.
+        """
         self.answer = answer
         self.call = call
+        self._tell = tell
         self._model = model
         self._region = region
         self._streams = streams
@@ -85,7 +109,20 @@ class MeteredAnswer:
         """Book a whole answer; where the API has not said its usage, that is an estimate."""
         answer, estimated = self.answer.to_answer(), self.answer.spent()[1]
         settled = self.call.settle(self._model, answer, region=self._region, estimated=estimated)
+        self._tell_once(None)
         return answer, settled
+
+    def fail(self, error: errors.ProviderError) -> None:
+        """Book what has come of an answer that its provider has cut: a failed attempt."""
+        if not self.call.ended:
+            self.call.refused(error)
+        self.settle_cut(error.kind or str(error.status))
+        self._tell_once(error)
+
+    def leave(self) -> None:
+        """Book what has come of an answer whose reader has gone."""
+        self.settle_cut(READER_GONE)
+        self._tell_once(None)
 
     def settle_cut(self, reason: str) -> None:
         """Book what has come of an answer that was cut; its usage may be an estimate."""
@@ -104,6 +141,10 @@ class MeteredAnswer:
         if not self.call.ended:
             self.settle_cut(NOT_READ)
         self._streams.remove(self)
+
+    def _tell_once(self, error: errors.ProviderError | None) -> None:
+        tell, self._tell = self._tell, bool
+        tell(error)
 
 
 class StreamedReply:
@@ -141,27 +182,30 @@ class StreamedReply:
         """Return the next lines, nothing at the end."""
         while not self._ended:
             try:
-                deltas = self._next()
+                deltas = self._stream.read() if self._begun else self._next()
             except errors.ProviderError as error:
                 self._ended = True
-                self._metered.settle_cut(error.kind)
-                return _line({"problem": error.to_problem(self._metered.call.work_id)})
+                self._metered.fail(error)
+                problem = error.to_problem(self._metered.call.work_id)
+                return codec.encode_lines([{"problem": problem}])
             if deltas is None:
                 self._ended = True
-                return _line({"response": self._respond(*self._metered.settle())})
+                response = self._respond(*self._metered.settle())
+                return codec.encode_lines([{"response": response}])
             if deltas:
-                return b"".join(map(_line, deltas))
+                return codec.encode_lines(deltas)
         return b""
 
     def close(self) -> None:
         """Let go of it, and read the rest for its usage where the reader went before the end."""
         try:
             if not (self._ended or self._metered.call.ended):
-                reason = self._drain.run(self._stream, self._goes_on)
-                if reason:
-                    self._metered.settle_cut(reason)
-                else:
+                if self._drain.run(self._stream, self._goes_on):
                     self._metered.settle()
+                else:
+                    self._metered.leave()
+        except errors.ProviderError as error:
+            self._metered.fail(error)
         finally:
             self._ended = True
             self._stream.close()
@@ -175,7 +219,3 @@ class StreamedReply:
 
     def _goes_on(self) -> bool:
         return self._next() is not None
-
-
-def _line(delta: ChatDelta) -> bytes:
-    return codec.encode(delta) + b"\n"

@@ -83,6 +83,7 @@ class LogPump:
         self._wake()
         self._thread.join()
         os.close(self._wake_write)
+        os.close(self._wake_read)  # not by the thread, which may have ended before it was woken
 
     def _drain(self) -> None:
         """Wait until everything that has been printed is in `_lines`."""
@@ -114,7 +115,8 @@ class LogPump:
             for event in drained:
                 event.set()
         for key in list(self._selector.get_map().values()):
-            self._forget(key.fd)
+            if key.data is not None:
+                self._forget(key.fd)
         self._selector.close()
 
     def _read(self, fd: int, pipe: _Pipe | None) -> None:

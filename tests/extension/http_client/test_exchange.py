@@ -69,6 +69,18 @@ def test_a_piece_is_handed_out_when_it_comes_and_not_when_all_has(serve, client)
     assert (exchange.read(), exchange.read(), exchange.read()) == (b"two", b"", b"")
 
 
+def test_pieces_that_came_together_are_handed_out_together(serve, client) -> None:
+    def behave(line: Any) -> None:
+        line.read()
+        answer = http1.encode_response(200, CHUNKED, None)
+        answer += b"".join(map(http1.encode_chunk, (b"one", b"two", b"three")))
+        line.socket.sendall(answer + http1.encode_last_chunk())
+
+    exchange = open_exchange(client(serve(behave).port))
+
+    assert [exchange.read(), exchange.read()] == [b"onetwothree", b""]
+
+
 def test_a_connection_is_used_again_after_a_whole_body_and_only_then(serve, client) -> None:
     def behave(line: Any) -> None:
         while True:
@@ -150,19 +162,22 @@ def test_a_head_that_does_not_come_is_a_lost_answer(serve, client) -> None:
 
 
 def test_limits_may_change_on_the_way(serve, client) -> None:
-    clock = HandClock()
+    clock, extended = HandClock(), threading.Event()
 
     def behave(line: Any) -> None:
         head(line)
-        chunks(line, b"one", b"two", end=False)
+        chunks(line, b"one", end=False)
+        extended.wait(10)
+        chunks(line, b"two", end=False)
         line.wait_for_end()
 
     asking = client(serve(behave).port, clock)
     patience = asking.patience(clock.now_ms + 1_000, read_seconds=5)
     exchange = asking.open("POST", REQUEST, patience)
-    exchange.read()
+    assert exchange.read() == b"one"
     clock.now_ms += 2_000
-    exchange.extend(clock.now_ms + 60_000, 0.05)
+    exchange.extend(clock.now_ms + 60_000, 0.5)
+    extended.set()
     assert exchange.read() == b"two", "it has more time now"
     with pytest.raises(AnswerLostError):
         exchange.read()

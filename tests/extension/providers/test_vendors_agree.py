@@ -9,7 +9,8 @@ from anthropic.types import Message
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 
-from fakes.api_server import ApiServer, load
+from fakes.api_server import ApiServer, Recording, load
+from lambdallm_extension.errors import ProviderError
 from lambdallm_extension.providers import find_dialect
 
 CHAT, RESPONSES, MESSAGES = "openai_chat.json", "openai_responses.json", "anthropic_messages.json"
@@ -187,3 +188,78 @@ def test_the_packages_ask_again_where_we_call_it_retryable(
 
     assert error.retryable == (asked == 2)
     assert error.retry_after_seconds == 0.001
+
+
+def with_event(recording, event: str) -> Recording:
+    """Return a recording whose stream has one more event behind its second last one."""
+    *most, last = recording.replies["text_stream"].pieces
+    reply = recording.replies["text_stream"]._replace(pieces=(*most, event.encode(), last))
+    return recording._replace(replies={"text_stream": reply})
+
+
+def ours_or_none(dialect: str, recording) -> str | None:
+    try:
+        return ours(dialect, recording, "text_stream").text
+    except ProviderError:
+        return None
+
+
+DAMAGED = "{damaged"
+BESIDE = {
+    "without a name": f"data: {DAMAGED}\n\n",
+    "a ping": f"event: ping\ndata: {DAMAGED}\n\n",
+    "a comment": f": {DAMAGED}\n\n",
+    "an unknown name": f"event: later\ndata: {DAMAGED}\n\n",
+    "a known name": f"event: content_block_delta\ndata: {DAMAGED}\n\n",
+    "no data": "event: content_block_delta\n\n",
+}
+
+
+@pytest.mark.parametrize("event", BESIDE.values(), ids=BESIDE)
+def test_anthropic_passes_over_damaged_events_where_we_do(event: str) -> None:
+    recording = with_event(load(MESSAGES), event)
+    with ApiServer(recording.replies["text_stream"]) as server:
+        client = anthropic.Anthropic(base_url=server.url, api_key="sk-x", max_retries=0)
+        with client, client.messages.stream(model="m", max_tokens=9, messages=HELLO) as stream:
+            try:
+                theirs = stream.get_final_message().content[-1].text
+            except ValueError:
+                theirs = None
+
+    assert ours_or_none("anthropic.messages", recording) == theirs
+
+
+# But one without data, which is none, and which openai 3.52 trips over.
+@pytest.mark.parametrize("event", [*BESIDE.values()][:-1], ids=[*BESIDE][:-1])
+@pytest.mark.parametrize("done", ["", "data: [DONE]\n\n", "data: [DONE] \n\n"])
+def test_openai_passes_over_damaged_events_where_we_do(event: str, done: str) -> None:
+    recording = with_event(load(CHAT), done + event)
+    with ApiServer(recording.replies["text_stream"]) as server:
+        client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="sk-x", max_retries=0)
+        with client:
+            chunks = client.chat.completions.create(model="m", messages=HELLO, stream=True)
+            try:
+                theirs = "".join(
+                    chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices
+                )
+            except ValueError:
+                theirs = None
+
+    assert ours_or_none("openai.chat", recording) == theirs
+
+
+def test_a_stream_that_names_no_event_loses_none_of_them_silently() -> None:
+    """Servers that speak alike may leave the names out: then every event may hold text."""
+    recording = load(MESSAGES)
+    pieces = [
+        b"data: " + piece.partition(b"data: ")[2]
+        for piece in recording.replies["text_stream"].pieces
+    ]
+    reply = recording.replies["text_stream"]._replace(pieces=tuple(pieces))
+    nameless = recording._replace(replies={"text_stream": reply})
+
+    expected = recording.expected["text_stream"]["text"]
+    assert ours_or_none("anthropic.messages", nameless) == expected
+    assert (
+        ours_or_none("anthropic.messages", with_event(nameless, BESIDE["without a name"])) is None
+    )

@@ -333,7 +333,8 @@ def test_the_caller_asks_its_own_provider_and_says_what_came_of_it(api: Api) -> 
         {"usage": {"output_tokens": -1}}, {"usage": {"output_tokens": True}}, {"usage": [1]},
         {"usage": {"output_tokens": 1.5}}, {"cost_pico_usd": -1}, {"cost_pico_usd": 0.5},
         {"cost_pico_usd": "1"}, {"problem": "no"}, {"problem": {"status": "bad"}},
-        {"problem": {"retry_after_seconds": "soon"}}, {"call_id": ""},
+        {"problem": {"retry_after_seconds": "soon"}}, {"call_id": ""}, {"vectors": "no"},
+        {"vectors": [1]}, {"vectors": [["1"]]}, {"vectors": [[None]]}, {"vectors": [[True]]},
     ],
 )  # fmt: skip
 def test_what_would_spoil_the_books_is_refused_and_the_call_still_waits(
@@ -348,6 +349,16 @@ def test_what_would_spoil_the_books_is_refused_and_the_call_still_waits(
 
     assert (status, problem["code"]) == (400, "invalid_request")
     assert api.ask(routes.PERFORMED, work_id=work, call_id="c", text="Hi")[0] == 200
+
+
+def test_the_caller_turns_texts_into_vectors_itself(api: Api) -> None:
+    work = api.begin()
+    asked = {"call_id": "c", "texts": ["a"], "model": "mine/m", "own_providers": ["mine"]}
+    assert api.ask(routes.EMBED, work_id=work, **asked)[1]["perform"]["text_indexes"] == [0]
+    _, reply = api.ask(routes.PERFORMED, work_id=work, call_id="c", vectors=[[1, 0.5]])
+
+    assert reply["vectors"] == [[1, 0.5]]
+    assert api.ask(routes.END, work_id=work)[1]["calls"] == 1
 
 
 def test_texts_become_vectors(api: Api) -> None:

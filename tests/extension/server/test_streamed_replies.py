@@ -250,7 +250,8 @@ def test_readers_that_go_in_the_middle_leave_nothing_behind(served: Served, goes
         while True:
             yield b"x" * 100
 
-    before = (descriptors(), threading.active_count())
+    others = threading.enumerate()
+    before = (descriptors(), len(others))
     for number in range(1, 201):
         served.api.bodies["/a"] = pieces()  # type: ignore[assignment]
         with served.connect() as connection:
@@ -264,7 +265,7 @@ def test_readers_that_go_in_the_middle_leave_nothing_behind(served: Served, goes
         assert served.api.ended.get(timeout=WAIT_SECONDS) == number
 
     for thread in threading.enumerate():
-        if thread.name.startswith("Thread-") and "_serve" in thread.name:
+        if thread not in others:
             thread.join(WAIT_SECONDS)
     assert (descriptors(), threading.active_count()) == before
     assert served.logged == []

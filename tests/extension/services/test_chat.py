@@ -15,6 +15,7 @@ from lambdallm_extension.services.calls import Books
 from lambdallm_extension.services.chat import Chat
 from lambdallm_extension.services.metering import Recorder, Totals
 from lambdallm_extension.services.open_streams import OpenStreams
+from lambdallm_extension.services.performing import Performing
 from lambdallm_extension.services.store_health import StoreHealth
 from lambdallm_wire.tokens import NO_USAGE
 
@@ -79,7 +80,7 @@ def ask(sessions: Any) -> Callable[..., Any]:
             clock.now_ms += int(seconds * 1_000)
 
         chat = Chat(
-            script, Books(recorder, Prices(cost), clock, lambda: "env"),
+            Performing(script, clock, EMPTY), Books(recorder, Prices(cost), clock, lambda: "env"),
             Health(clock, Middle(), sleep), OpenStreams(),
             default_model="default", configuration=EMPTY,
         )  # fmt: skip

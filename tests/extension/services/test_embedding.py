@@ -28,7 +28,10 @@ class Desk:
         self.gateway = Gateway(**configured)
         self.player = Player(*(outcomes or [vectors] * 9))
         self._embedding = Embedding(
-            self.player, self.gateway.books, self.gateway.health, self.gateway.configuration
+            self.gateway.perform(self.player),
+            self.gateway.books,
+            self.gateway.health,
+            self.gateway.configuration,
         )
 
     def embed(self, *texts: str, **request: Any) -> Any:

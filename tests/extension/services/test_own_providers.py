@@ -7,8 +7,9 @@ import pytest
 from fakes.played import ANSWER, USAGE, Gateway, PlayedStream, Player, lines, refused
 from lambdallm_extension import errors
 from lambdallm_extension.configuration import ModelAlias, ProviderSettings
-from lambdallm_extension.services import chat as chats
-from lambdallm_extension.services.chat import NOT_PERFORMED, Chat
+from lambdallm_extension.services import performing
+from lambdallm_extension.services.chat import Chat
+from lambdallm_extension.services.performing import NOT_PERFORMED
 from lambdallm_extension.services.streaming import StreamedReply
 
 
@@ -23,13 +24,6 @@ OWN = {"model": "mine/large", "own_providers": ["mine"]}
 def ask(gateway: Gateway, chat: Chat, left_ms: int = 60_000, **request: Any) -> Any:
     asked = gateway.request(**{**OWN, **request})
     return chat.ask(asked, gateway.totals, deadline_ms=gateway.deadline_ms(left_ms))
-
-
-def performed(gateway: Gateway, chat: Chat, **message: Any) -> Any:
-    return chat.performed(
-        {"work_id": "w", "call_id": "c", **message},  # type: ignore[typeddict-item]
-        deadline_ms=gateway.deadline_ms(),
-    )
 
 
 def problem(**facts: Any) -> Any:
@@ -48,8 +42,8 @@ def test_the_caller_is_told_whom_to_ask_and_its_answer_is_booked(gateway: Gatewa
     }  # fmt: skip
     assert gateway.record()["state"] == "intent"
     gateway.clock.now_ms += 40
-    reply = performed(
-        gateway, chat, text="Hi", usage={"output_tokens": 7}, cost_pico_usd=55, finish_reason="stop"
+    reply = gateway.performed(
+        text="Hi", usage={"output_tokens": 7}, cost_pico_usd=55, finish_reason="stop"
     )
 
     assert (reply["text"], reply["content"], reply["model"]) == (
@@ -75,14 +69,14 @@ def test_a_price_that_nobody_has_said_is_asked_of_the_price_book(gateway: Gatewa
     chat = gateway.chat(Player())
     ask(gateway, chat)
 
-    assert performed(gateway, chat, text="Hi")["cost_pico_usd"] is None
+    assert gateway.performed(text="Hi")["cost_pico_usd"] is None
     gateway.check_books(state="settled", cost_pico_usd=None)
 
 
 def test_counts_that_nobody_knows_here_do_no_harm(gateway: Gateway) -> None:
     chat = gateway.chat(Player())
     ask(gateway, chat)
-    performed(gateway, chat, text="Hi", usage={"output_tokens": 2, "thinking_tokens": 5})
+    gateway.performed(text="Hi", usage={"output_tokens": 2, "thinking_tokens": 5})
 
     gateway.check_books(state="settled", output_tokens=2)
 
@@ -90,11 +84,11 @@ def test_counts_that_nobody_knows_here_do_no_harm(gateway: Gateway) -> None:
 def test_its_failure_is_retried_as_any_others(gateway: Gateway) -> None:
     chat = gateway.chat(Player())
     ask(gateway, chat)
-    again = performed(gateway, chat, problem=problem(retry_after_seconds=3))
+    again = gateway.performed(problem=problem(retry_after_seconds=3))
 
     assert again["perform"]["model_id"] == "large"
     assert gateway.waits == [3]
-    assert performed(gateway, chat, text="Hi")["attempts"] == 2
+    assert gateway.performed(text="Hi")["attempts"] == 2
     assert gateway.totals.errors == 1
     gateway.check_books(state="settled", attempts=2)
 
@@ -103,7 +97,7 @@ def test_behind_it_stands_a_fallback(gateway: Gateway) -> None:
     player = Player(ANSWER)
     chat = gateway.chat(player)
     ask(gateway, chat, fallback_model="other")
-    reply = performed(gateway, chat, problem=problem(retryable=False))
+    reply = gateway.performed(problem=problem(retryable=False))
 
     assert (reply["model"], player.asked) == ("other", ["other"])
     gateway.check_books(state="settled", model="other", attempts=2)
@@ -114,7 +108,7 @@ def test_it_may_be_a_fallback_itself(gateway: Gateway) -> None:
     told = ask(gateway, chat, model="m", fallback_model="mine/large")
 
     assert told["perform"]["model_id"] == "large"
-    performed(gateway, chat, text="Hi")
+    gateway.performed(text="Hi")
     gateway.check_books(state="settled", model="mine/large", attempts=2)
 
 
@@ -123,7 +117,7 @@ def test_what_it_has_begun_to_generate_is_asked_of_nobody_else(gateway: Gateway)
     chat = gateway.chat(player)
     ask(gateway, chat, fallback_model="other")
     with pytest.raises(errors.ProviderError) as caught:
-        performed(gateway, chat, problem=problem(sent=True))
+        gateway.performed(problem=problem(sent=True))
 
     assert (caught.value.source, player.asked) == ("mine", [])
     gateway.check_books(state="unknown")
@@ -133,7 +127,7 @@ def test_its_last_failure_is_the_calls(gateway: Gateway) -> None:
     chat = gateway.chat(Player())
     ask(gateway, chat, max_retries=0)
     with pytest.raises(errors.ProviderError, match="No"):
-        performed(gateway, chat, problem=problem())
+        gateway.performed(problem=problem())
 
     gateway.check_books(state="failed", error="model invocation")
 
@@ -143,7 +137,7 @@ def test_a_stream_too_is_left_to_the_caller(gateway: Gateway) -> None:
     told = chat.stream(gateway.request(**OWN), gateway.totals, deadline_ms=gateway.deadline_ms())
 
     assert isinstance(told, dict)
-    performed(gateway, chat, text="Hi")
+    gateway.performed(text="Hi")
     gateway.check_books(state="settled")
 
 
@@ -158,16 +152,16 @@ def test_a_stream_that_failed_before_its_first_piece_may_be_followed_by_an_own_o
     )
 
     assert isinstance(told, dict)
-    performed(gateway, chat, text="Hi")
+    gateway.performed(text="Hi")
     gateway.check_books(state="settled", attempts=2)
 
 
 def test_an_answer_counts_once(gateway: Gateway) -> None:
     chat = gateway.chat(Player())
     ask(gateway, chat)
-    performed(gateway, chat, text="Hi", usage=USAGE)
+    gateway.performed(text="Hi", usage=USAGE)
     with pytest.raises(errors.InvalidRequestError, match="waits for its own provider"):
-        performed(gateway, chat, text="Hi", usage=USAGE)
+        gateway.performed(text="Hi", usage=USAGE)
 
     gateway.check_books(state="settled")
 
@@ -177,7 +171,7 @@ def test_no_time_is_left_to_ask_it_again(gateway: Gateway) -> None:
     ask(gateway, chat, left_ms=1_000)
     gateway.clock.now_ms += 900
     with pytest.raises(errors.ProviderError):
-        performed(gateway, chat, problem=problem())
+        gateway.performed(problem=problem())
 
     assert gateway.waits == []
     gateway.check_books(state="failed")
@@ -198,17 +192,17 @@ def test_a_call_whose_caller_never_comes_back_is_booked_when_its_time_is_over(
     assert gateway.record("c")["error"] == NOT_PERFORMED
     assert gateway.record("c2")["state"] == "intent"
     with pytest.raises(errors.InvalidRequestError):
-        performed(gateway, chat, text="late")
+        gateway.performed(text="late")
 
 
 def test_calls_that_wait_are_bounded(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chats, "PENDING_MAX", 2)
+    monkeypatch.setattr(performing, "PENDING_MAX", 2)
     chat = gateway.chat(Player())
     for name in "abc":
         ask(gateway, chat, call_id=name)
 
     assert [gateway.record(name)["state"] for name in "abc"] == ["unknown", "intent", "intent"]
-    assert performed(gateway, chat, call_id="c", text="Hi")["text"] == "Hi"
+    assert gateway.performed(call_id="c", text="Hi")["text"] == "Hi"
 
 
 def test_an_own_stream_and_a_fallbacks_reply_are_told_apart(gateway: Gateway) -> None:

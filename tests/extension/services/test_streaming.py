@@ -7,6 +7,7 @@ import pytest
 
 from fakes.played import USAGE, Gateway, PlayedStream, Player, lines, lost, refused
 from lambdallm_extension import errors
+from lambdallm_extension.domain.model_circuit import FAILURES_MIN, FIRST_PAUSE_MS
 from lambdallm_extension.services.streaming import (
     ENVIRONMENT_ENDED,
     NOT_READ,
@@ -130,6 +131,67 @@ def test_what_fails_after_the_first_piece_is_told_booked_and_never_asked_again(
     gateway.check_books(
         state="settled", error=error.kind, estimated=True, output_tokens=10, attempts=1
     )
+    assert gateway.totals.errors == 1
+
+
+def failing(gateway: Gateway, times: int, *steps: Any, read: bool = True) -> None:
+    for _ in range(times):
+        reply = begin(gateway, PlayedStream("x", *steps))
+        if read:
+            lines(reply)
+        reply.close()
+
+
+def asked_of(gateway: Gateway) -> str:
+    """Return whom a call asks that may ask a model `m` or another one."""
+    player = Player(PlayedStream("Hi"))
+    request = gateway.request(fallback_model="other")
+    reply = gateway.chat(player).stream(request, gateway.totals, deadline_ms=gateway.deadline_ms())
+    assert isinstance(reply, StreamedReply)
+    lines(reply)
+    reply.close()
+    return player.asked[0]
+
+
+@pytest.mark.parametrize("error", [lost(), refused(529), refused(200, kind="CutStream")])
+def test_a_model_whose_answers_break_off_is_left_alone(
+    gateway: Gateway, error: errors.ProviderError
+) -> None:
+    failing(gateway, FAILURES_MIN - 1, error)
+    assert asked_of(gateway) == "m"
+    failing(gateway, 1, error)
+
+    assert asked_of(gateway) == "other"
+    assert gateway.totals.errors == FAILURES_MIN
+    gateway.clock.now_ms += FIRST_PAUSE_MS
+    failing(gateway, 1, error)
+    assert asked_of(gateway) == "other", "its beginning alone is no answer"
+    gateway.clock.now_ms += 2 * FIRST_PAUSE_MS
+    assert [asked_of(gateway), asked_of(gateway)] == ["m", "m"]
+
+
+def test_an_answer_from_before_does_not_end_a_pause(gateway: Gateway) -> None:
+    early = begin(gateway, PlayedStream("x", "y"))
+    failing(gateway, FAILURES_MIN, refused(529))
+    assert lines(early)[-1]["response"]
+    early.close()
+
+    assert asked_of(gateway) == "other"
+
+
+def test_a_reader_that_goes_is_not_the_models_fault(gateway: Gateway) -> None:
+    failing(gateway, 2 * FAILURES_MIN, gateway.pass_ms(11_000), "y", "z", read=False)
+    failing(gateway, 2 * FAILURES_MIN, "y", lost(), read=False)
+
+    assert (gateway.totals.errors, asked_of(gateway)) == (0, "m")
+
+
+def test_a_refusal_within_a_stream_for_the_callers_own_fault_is_not_the_models(
+    gateway: Gateway,
+) -> None:
+    failing(gateway, 2 * FAILURES_MIN, refused(400, kind="validation", retryable=False))
+
+    assert (gateway.totals.errors, asked_of(gateway)) == (2 * FAILURES_MIN, "m")
 
 
 def test_a_cut_after_the_usage_was_said_keeps_what_was_said(gateway: Gateway) -> None:

@@ -71,3 +71,25 @@ def test_lines_stay_after_the_end() -> None:
     pump.close()
 
     assert pump.lines_from(0) == [LogLine("platform", "kept")]
+
+
+def test_it_may_end_before_it_is_woken() -> None:
+    """A line that comes lets its thread see that it is to end, before it is told so."""
+    for _ in range(500):
+        pump = LogPump()
+        pipe = pump.open_pipe("function")
+        ended = threading.Event()
+
+        def print_lines(pipe: int = pipe, ended: threading.Event = ended) -> None:
+            while not ended.is_set():
+                try:
+                    os.write(pipe, b"line\n")
+                except BrokenPipeError:  # nobody reads any more
+                    break
+            os.close(pipe)
+
+        printer = threading.Thread(target=print_lines)
+        printer.start()
+        pump.close()
+        ended.set()
+        printer.join()

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e import telemetry_seen
-from e2e.chats import until
 from fakes.lives import refusal
+from fakes.waiting import until
 from lambda_runtime_api.emulator import Environment
 from lambda_runtime_api.emulator.api import Invocation, Response
 from lambda_runtime_api.emulator.managed import TOO_LATE_MAX, ManagedLife

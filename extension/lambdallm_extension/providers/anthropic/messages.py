@@ -57,6 +57,8 @@ class MessageReading:
 
     __slots__ = ("_model_id", "_source", "_usage", "answer")
 
+    names_events = True
+
     def __init__(self, source: str, model_id: str, request_id: str) -> None:
         """Begin an answer of a model."""
         self.answer = AnswerSoFar(model=model_id, provider_request_id=request_id)

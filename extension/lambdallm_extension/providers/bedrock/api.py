@@ -58,6 +58,7 @@ if TYPE_CHECKING:
             deadline_ms: int,
             connect_timeout_seconds: float = ...,
             read_timeout_seconds: float = ...,
+            decode: bool = ...,
         ) -> Exchange:
             """Send a signed request and return its reply when the head is there."""
             ...
@@ -164,6 +165,7 @@ class BedrockApi:
                 encoded,
                 deadline_ms=deadline_ms,
                 read_timeout_seconds=READ_TIMEOUT_SECONDS,
+                decode=True,
             )
         except NotSentError as error:
             raise self._unreached(error) from error

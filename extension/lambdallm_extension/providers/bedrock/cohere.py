@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from lambdallm_extension.providers.bedrock.families import Family
 from lambdallm_extension.providers.bedrock.models import family
-from lambdallm_extension.providers.bedrock.prompts import given, texts_of
+from lambdallm_extension.providers.bedrock.prompts import texts_of
+from lambdallm_extension.providers.conversation import given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -33,7 +33,11 @@ class ConverseEvents:
             KeyError, TypeError, ValueError, AttributeError: A field is not what it should be.
         """
         if name == "contentBlockDelta":
-            self._take_delta(_index(event), event["delta"], pieces)
+            delta = event["delta"]
+            if "text" in delta:
+                pieces.append(self._answer.add_text(_index(event), delta["text"]))
+            else:
+                self._take_delta(_index(event), delta, pieces)
         elif name == "contentBlockStart":
             started = (event.get("start") or {}).get("toolUse")
             if started is not None:
@@ -48,9 +52,7 @@ class ConverseEvents:
 
     def _take_delta(self, index: int, delta: dict[str, Any], pieces: list[ChatDelta]) -> None:
         answer = self._answer
-        if "text" in delta:
-            pieces.append(answer.add_text(index, _text(delta["text"])))
-        elif "toolUse" in delta:
+        if "toolUse" in delta:
             pieces.append(answer.add_tool_input(index, _text(delta["toolUse"]["input"])))
         elif "reasoningContent" in delta:
             thought = delta["reasoningContent"]

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from lambdallm_extension.providers.bedrock.families import Family
 from lambdallm_extension.providers.bedrock.models import family
-from lambdallm_extension.providers.bedrock.prompts import given, texts_of
-from lambdallm_extension.providers.counts import count
-from lambdallm_wire.tokens import NO_USAGE
+from lambdallm_extension.providers.bedrock.prompts import texts_of
+from lambdallm_extension.providers.conversation import given
+from lambdallm_extension.providers.counts import two_counts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from lambdallm_extension.domain.answers import AnswerSoFar
     from lambdallm_extension.providers.bedrock.families import Take
-    from lambdallm_wire.chat import ChatDelta, ChatRequest, Usage
+    from lambdallm_wire.chat import ChatDelta, ChatRequest
 
 _LLAMA_3 = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
 _LLAMA_4 = ("<|header_start|>", "<|header_end|>", "<|eot|>")
@@ -74,10 +74,8 @@ def _count(answer: AnswerSoFar, counts: dict[str, Any]) -> None:
     if "prompt_token_count" not in counts or "generation_token_count" not in counts:
         return
     raw = {name: counts[name] for name in ("prompt_token_count", "generation_token_count")}
-    usage: Usage = dict(NO_USAGE)  # type: ignore[assignment]  # the same keys
-    usage["uncached_input_tokens"] = count(raw, "prompt_token_count")
-    usage["output_tokens"] = count(raw, "generation_token_count")
-    answer.usage, answer.raw_usage = usage, raw
+    answer.usage = two_counts(raw, "prompt_token_count", "generation_token_count")
+    answer.raw_usage = raw
 
 
 LLAMA = Family("llama", encode, _fill, _open)

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from lambdallm_extension.providers.bedrock.families import Family
 from lambdallm_extension.providers.bedrock.models import family
-from lambdallm_extension.providers.bedrock.prompts import given, texts_of
-from lambdallm_extension.providers.counts import count
+from lambdallm_extension.providers.bedrock.prompts import texts_of
+from lambdallm_extension.providers.conversation import given
+from lambdallm_extension.providers.counts import two_counts
 from lambdallm_wire import plain_json
-from lambdallm_wire.tokens import NO_USAGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lambdallm_extension.domain.answers import AnswerSoFar
     from lambdallm_extension.providers.bedrock.families import Take
     from lambdallm_extension.providers.bedrock.prompts import Spoken
-    from lambdallm_wire.chat import ChatDelta, ChatRequest, Usage
+    from lambdallm_wire.chat import ChatDelta, ChatRequest
 
 _PROMPTED = ("mistral.mistral-7b", "mistral.mixtral", "mistral.mistral-small-2402")
 """Models that take a prompt alone."""
@@ -104,10 +104,8 @@ def _tool(answer: AnswerSoFar, index: int, called: dict[str, Any]) -> list[ChatD
 def _count(answer: AnswerSoFar, counts: dict[str, Any] | None) -> None:
     if not counts:
         return
-    usage: Usage = dict(NO_USAGE)  # type: ignore[assignment]  # the same keys
-    usage["uncached_input_tokens"] = count(counts, "prompt_tokens")
-    usage["output_tokens"] = count(counts, "completion_tokens")
-    answer.usage, answer.raw_usage = usage, counts
+    answer.usage = two_counts(counts, "prompt_tokens", "completion_tokens")
+    answer.raw_usage = counts
 
 
 MISTRAL = Family("mistral", encode, _fill, _open)

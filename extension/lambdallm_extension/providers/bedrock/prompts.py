@@ -10,8 +10,6 @@ from lambdallm_extension.providers.conversation import conversation, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from lambdallm_wire.chat import ChatRequest
 
     Spoken = list[tuple[str, str]]
@@ -41,8 +39,3 @@ def texts_of(model_id: str, request: ChatRequest) -> tuple[str, Spoken]:
     if spoken[0][0] != "user" or spoken[-1][0] != "user":
         raise InvalidRequestError("The conversation begins and ends with a user message here.")
     return text_of(system), spoken
-
-
-def given(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters that somebody said."""
-    return {name: value for name, value in parameters.items() if value is not None}

@@ -12,9 +12,9 @@ Source: Bedrock User Guide, "Amazon Titan Text models", 2026-11.
 from __future__ import annotations
 
 from lambdallm_extension.providers.bedrock.families import Family
-from lambdallm_extension.providers.bedrock.prompts import given, texts_of
-from lambdallm_extension.providers.counts import count
-from lambdallm_wire.tokens import NO_USAGE
+from lambdallm_extension.providers.bedrock.prompts import texts_of
+from lambdallm_extension.providers.conversation import given
+from lambdallm_extension.providers.counts import two_counts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from lambdallm_extension.domain.answers import AnswerSoFar
     from lambdallm_extension.providers.bedrock.families import Take
-    from lambdallm_wire.chat import ChatDelta, ChatRequest, Usage
+    from lambdallm_wire.chat import ChatDelta, ChatRequest
 
 _NAMES = {"user": "User", "assistant": "Bot"}
 
@@ -78,10 +78,8 @@ def _count(answer: AnswerSoFar, read: dict[str, Any], said: dict[str, Any], name
     if "inputTextTokenCount" not in read or name not in said:
         return
     raw = {"inputTextTokenCount": read["inputTextTokenCount"], name: said[name]}
-    usage: Usage = dict(NO_USAGE)  # type: ignore[assignment]  # the same keys
-    usage["uncached_input_tokens"] = count(raw, "inputTextTokenCount")
-    usage["output_tokens"] = count(raw, name)
-    answer.usage, answer.raw_usage = usage, raw
+    answer.usage = two_counts(raw, "inputTextTokenCount", name)
+    answer.raw_usage = raw
 
 
 TITAN = Family("titan", encode, _fill, _open)

@@ -61,6 +61,8 @@ class ChunkReading:
 
     __slots__ = ("_ids", "_model_id", "_source", "answer")
 
+    names_events = False
+
     def __init__(self, source: str, model_id: str, request_id: str) -> None:
         """Begin an answer of a model."""
         self.answer = AnswerSoFar(model=model_id, provider_request_id=request_id)

@@ -16,6 +16,7 @@ from __future__ import annotations
 from lambdallm_extension.providers.conversation import (
     as_json,
     conversation,
+    given,
     image_url,
     text_of,
     tool_result,
@@ -23,7 +24,7 @@ from lambdallm_extension.providers.conversation import (
     unknown_block,
 )
 from lambdallm_extension.providers.models import is_openai_reasoning, takes_effort
-from lambdallm_extension.providers.openai.json_schema import is_strict, schema_name
+from lambdallm_extension.providers.openai.json_schema import described
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     Block = dict[str, Any]
 
 _LEFT_OUT = ("cachePoint", "reasoningContent")
+"""Blocks that OpenAI's APIs have no use for."""
 
 
 def encode(
@@ -67,7 +69,8 @@ def encode(
         body["reasoning_effort"] = effort
     body |= _tools(request)
     if request.get("output_schema"):
-        body["response_format"] = _response_format(request["output_schema"])
+        schema = described(request["output_schema"])
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
     if request.get("service_tier"):
         body["service_tier"] = request["service_tier"]
     if stream:
@@ -84,6 +87,21 @@ def function_of(tool: Tool) -> dict[str, Any]:
     return function
 
 
+def call_of(block: Block) -> tuple[str, str, str]:
+    """Return id, name and arguments of a tool's call; arguments are a text here.
+
+    Raises:
+        InvalidRequestError: It has no id, or no name, or no JSON.
+    """
+    tool_use_id, name, said = tool_use(block)
+    return tool_use_id, name, said if isinstance(said, str) else as_json(said)
+
+
+def is_left_out(block: Block) -> bool:
+    """Say whether a block stays behind without a word."""
+    return any(name in block for name in _LEFT_OUT)
+
+
 def _question(blocks: list[Block]) -> list[dict[str, Any]]:
     """Return the messages of a user's turn: results of tools first, right behind their call."""
     results: list[dict[str, Any]] = []
@@ -95,7 +113,7 @@ def _question(blocks: list[Block]) -> list[dict[str, Any]]:
             results.append({"role": "tool", "tool_call_id": tool_use_id, "content": text})
             # A tool's message holds no image, so what it shows follows as the user's.
             parts += [_part(part) for part in content if "image" in part]
-        elif not any(name in block for name in _LEFT_OUT):
+        elif not is_left_out(block):
             parts.append(_part(block))
     if not parts:
         return results
@@ -112,11 +130,10 @@ def _answer(blocks: list[Block]) -> list[dict[str, Any]]:
         if "text" in block:
             texts.append(block["text"])
         elif "toolUse" in block:
-            tool_use_id, name, given = tool_use(block)
-            arguments = given if isinstance(given, str) else as_json(given)
+            tool_use_id, name, arguments = call_of(block)
             function = {"name": name, "arguments": arguments}
             calls.append({"id": tool_use_id, "type": "function", "function": function})
-        elif not any(name in block for name in _LEFT_OUT):
+        elif not is_left_out(block):
             raise unknown_block(block)
     message: dict[str, Any] = {"role": "assistant"}
     if texts or not calls:
@@ -137,12 +154,12 @@ def _part(block: Block) -> dict[str, Any]:
 def _sampling(model_id: str, request: ChatRequest) -> dict[str, Any]:
     if is_openai_reasoning(model_id):
         return {}
-    given = {
+    sampling = {
         "temperature": request.get("temperature"),
         "top_p": request.get("top_p"),
         "stop": request.get("stop_sequences") or None,
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return given(sampling)
 
 
 def _tools(request: ChatRequest) -> dict[str, Any]:
@@ -160,8 +177,3 @@ def _tools(request: ChatRequest) -> dict[str, Any]:
 
 
 TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
-
-
-def _response_format(schema: dict[str, Any]) -> dict[str, Any]:
-    described = {"name": schema_name(schema), "schema": schema, "strict": is_strict(schema)}
-    return {"type": "json_schema", "json_schema": described}

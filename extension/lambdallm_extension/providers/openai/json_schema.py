@@ -38,6 +38,11 @@ def is_strict(schema: object) -> bool:
 _NO_SCHEMAS = ("properties", "required", "enum", "const", "default", "examples")
 
 
+def described(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema as answers are asked for in it."""
+    return {"name": schema_name(schema), "schema": schema, "strict": is_strict(schema)}
+
+
 def schema_name(schema: Mapping[str, Any]) -> str:
     """Return a name that OpenAI takes, of the schema's title if it has one."""
     title = schema.get("title")

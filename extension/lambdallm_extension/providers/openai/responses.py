@@ -46,6 +46,8 @@ class ResponseReading:
 
     __slots__ = ("_called", "_model_id", "_places", "_source", "answer")
 
+    names_events = False  # they have, but the package `openai` reads those without as well
+
     def __init__(self, source: str, model_id: str, request_id: str) -> None:
         """Begin an answer of a model."""
         self.answer = AnswerSoFar(model=model_id, provider_request_id=request_id)

@@ -8,17 +8,21 @@ Source: API reference, "Create a model response", 2026-11.
 from __future__ import annotations
 
 from lambdallm_extension.providers.conversation import (
-    as_json,
     conversation,
+    given,
     image_url,
     text_of,
     tool_result,
-    tool_use,
     unknown_block,
 )
 from lambdallm_extension.providers.models import is_openai_reasoning, takes_effort
-from lambdallm_extension.providers.openai.chat_request import TOOL_CHOICES, function_of
-from lambdallm_extension.providers.openai.json_schema import is_strict, schema_name
+from lambdallm_extension.providers.openai.chat_request import (
+    TOOL_CHOICES,
+    call_of,
+    function_of,
+    is_left_out,
+)
+from lambdallm_extension.providers.openai.json_schema import described, is_strict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +31,6 @@ if TYPE_CHECKING:
     from lambdallm_wire.chat import ChatRequest
 
     Block = dict[str, Any]
-
-_LEFT_OUT = ("cachePoint", "reasoningContent")
 
 
 def encode(model_id: str, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
@@ -49,15 +51,14 @@ def encode(model_id: str, request: ChatRequest, *, stream: bool) -> dict[str, An
         body["max_output_tokens"] = request["max_tokens"]
     if not is_openai_reasoning(model_id):
         sampling = {"temperature": request.get("temperature"), "top_p": request.get("top_p")}
-        body |= {name: value for name, value in sampling.items() if value is not None}
+        body |= given(sampling)
     effort = (request.get("reasoning") or {}).get("effort")
     if effort and takes_effort(model_id):
         body["reasoning"] = {"effort": effort}
     body |= _tools(request)
     schema = request.get("output_schema")
     if schema:
-        described = {"name": schema_name(schema), "schema": schema, "strict": is_strict(schema)}
-        body["text"] = {"format": {"type": "json_schema", **described}}
+        body["text"] = {"format": {"type": "json_schema", **described(schema)}}
     if request.get("service_tier"):
         body["service_tier"] = request["service_tier"]
     if stream:
@@ -77,14 +78,13 @@ def _items(role: str, blocks: list[Block]) -> list[dict[str, Any]]:
         elif "image" in block and role == "user":
             _ask(items, _image(block))
         elif "toolUse" in block:
-            call_id, name, given = tool_use(block)
-            arguments = given if isinstance(given, str) else as_json(given)
+            call_id, name, arguments = call_of(block)
             called = {"call_id": call_id, "name": name, "arguments": arguments}
             items.append({"type": "function_call", **called})
         elif "toolResult" in block:
             call_id, content, _ = tool_result(block)
             items.append({"type": "function_call_output", "call_id": call_id, **_output(content)})
-        elif not any(name in block for name in _LEFT_OUT):
+        elif not is_left_out(block):
             raise unknown_block(block)
     return items
 

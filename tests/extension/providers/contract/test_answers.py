@@ -56,6 +56,33 @@ def test_a_streamed_answer_however_it_is_cut(case, tools_question, deadline_ms, 
     assert stream.read() is None
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_an_answer_that_comes_packed_though_nobody_asked_for_it(
+    case, question, deadline_ms, coding
+) -> None:
+    case.answers(
+        case.reply("text").coded(coding),
+        case.reply("text_stream").coded(coding).in_bytes(),
+        case.reply("text_stream").coded(coding)._replace(end="silent"),
+    )
+
+    answer = case.provider.chat(case.model_id, question, deadline_ms=deadline_ms)
+    stream = case.provider.stream(case.model_id, question, deadline_ms=deadline_ms)
+    deltas = read_all(stream)
+    silent = case.provider.stream(case.model_id, question, deadline_ms=deadline_ms)
+
+    expected = case.expected("text")
+    assert fields(answer, expected) == expected
+    expected = case.expected("text_stream")
+    assert fields(stream.answer.to_answer(), expected) == expected
+    assert text_of(deltas) == expected["text"]
+    first: list = []
+    while not first:  # a piece is handed out as it comes, and not when all is there
+        first = silent.read()
+    silent.close()
+    assert case.server.asked[-1].headers["accept-encoding"] == "identity"
+
+
 def test_a_streamed_call_of_a_tool_is_told_as_it_comes(case, tools_question, deadline_ms) -> None:
     case.answers("tools_stream")
 

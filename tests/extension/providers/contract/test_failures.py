@@ -43,6 +43,63 @@ def test_a_refusal(case, ask, name, secret) -> None:
     assert error.source == case.provider.name
 
 
+@pytest.mark.parametrize("name", ["throttled", "failed"])
+def test_a_refusal_that_comes_packed(case, ask, name) -> None:
+    case.answers(case.reply(name).coded("gzip"))
+
+    with pytest.raises(ProviderError) as caught:
+        ask()
+
+    expected = case.expected(name)
+    assert {field: getattr(caught.value, field) for field in expected} == expected
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br"])
+def test_a_refusal_whose_packing_cannot_be_undone_keeps_its_status(case, ask, coding) -> None:
+    throttled = case.reply("throttled")
+    headers = {**throttled.headers, "content-encoding": coding}
+    case.answers(throttled._replace(headers=headers))
+
+    with pytest.raises(ProviderError) as caught:
+        ask()
+
+    assert (caught.value.status, caught.value.retryable) == (429, True)
+
+
+@pytest.mark.parametrize("damage", ["cut", "garbage", "br"])
+def test_a_packed_answer_that_is_damaged_is_lost_and_may_be_billed(
+    case, question, deadline_ms, damage
+) -> None:
+    def damaged(name: str) -> Reply:
+        reply = case.reply(name).coded("gzip")
+        body = b"".join(reply.pieces)
+        if damage == "br":
+            return reply._replace(headers={**reply.headers, "Content-Encoding": "br"})
+        half = len(body) // 2
+        return reply._replace(pieces=(body[:half] + (b"\0" * 99 if damage == "garbage" else b""),))
+
+    case.answers(damaged("text"), damaged("text_stream"))
+
+    with pytest.raises(ProviderError) as caught:
+        case.provider.chat(case.model_id, question, deadline_ms=deadline_ms)
+    error = read_until_failure(
+        case.provider.stream(case.model_id, question, deadline_ms=deadline_ms)
+    )
+
+    assert {caught.value.kind, error.kind} <= {"AnswerLost", "MalformedReply"}
+    for each in (caught.value, error):
+        assert (each.sent, each.retryable, each.status in {0, 200}) == (True, False, True)
+
+
+def test_an_answer_that_grows_without_end_is_given_up(case, question, deadline_ms) -> None:
+    bomb = Reply(200, case.reply("text").headers, (b" " * 40_000_000,)).coded("gzip")
+    assert sum(map(len, bomb.pieces)) < 100_000
+    case.answers(bomb)
+
+    with pytest.raises(ProviderError, match="longer than 33,554,432 bytes"):
+        case.provider.chat(case.model_id, question, deadline_ms=deadline_ms)
+
+
 def test_a_failure_that_is_told_within_the_stream(case, question, deadline_ms) -> None:
     case.answers("failed_stream")
     stream = case.provider.stream(case.model_id, question, deadline_ms=deadline_ms)

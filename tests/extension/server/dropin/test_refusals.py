@@ -102,37 +102,21 @@ ERRORS = [INVALID, SETTING, DEADLINE, LOST, UNREADABLE]
     ("error", "kind"),
     list(zip(
         ERRORS,
-        [openai.BadRequestError, openai.PermissionDeniedError, openai.APIStatusError,
-         openai.APIStatusError, openai.APIStatusError],
+        ["BadRequestError", "PermissionDeniedError", *["APIStatusError"] * 3],
         strict=True,
     )),
 )  # fmt: skip
-def test_openais_client_raises_its_own_error_and_asks_once(
-    refusing: Refusing, error: errors.ExtensionError, kind: type[Exception]
+@pytest.mark.parametrize(("package", "ask"), [(openai, ask_openai), (anthropic, ask_anthropic)])
+def test_the_vendors_client_raises_its_own_error_and_asks_once(
+    refusing: Refusing,
+    package: Any,
+    ask: Callable[..., Any],
+    error: errors.ExtensionError,
+    kind: str,
 ) -> None:
-    told = raised(refusing, ask_openai, error)
+    told = raised(refusing, ask, error)
 
-    assert isinstance(told, kind)
-    assert f"lambdallm: {error.detail}" in str(told)
-    assert told.request_id == "call-1"
-    assert refusing.requests == 1
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    list(zip(
-        ERRORS,
-        [anthropic.BadRequestError, anthropic.PermissionDeniedError, anthropic.APIStatusError,
-         anthropic.APIStatusError, anthropic.APIStatusError],
-        strict=True,
-    )),
-)  # fmt: skip
-def test_anthropics_client_raises_its_own_error_and_asks_once(
-    refusing: Refusing, error: errors.ExtensionError, kind: type[Exception]
-) -> None:
-    told = raised(refusing, ask_anthropic, error)
-
-    assert isinstance(told, kind)
+    assert isinstance(told, getattr(package, kind))
     assert f"lambdallm: {error.detail}" in str(told)
     assert told.request_id == "call-1"
     assert refusing.requests == 1

@@ -130,6 +130,37 @@ def test_a_stream_that_is_cut_is_cut_for_the_client_and_estimated_in_the_books(
     assert (record["output_tokens"] > 0, asked) == (True, 1)
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_answers_that_come_packed_though_nobody_asked_for_it(gateway: Any, coding: str) -> None:
+    chat, messages = load("openai_chat.json"), load("anthropic_messages.json")
+    asked: dict[str, Any] = {"model": "m", "messages": said("hello")}
+    served = []
+    names = ["text", "text_stream", "text_stream"]
+    with ApiServer(*[chat.replies[name].coded(coding) for name in names]) as server:
+        served.append(gateway(server.url))
+        completions = served[0].openai().chat.completions
+        whole = completions.create(**asked)
+        shown = list(completions.create(stream=True, **asked))
+        wanted = list(
+            completions.create(stream=True, stream_options={"include_usage": True}, **asked)
+        )
+    with ApiServer(messages.replies["text_stream"].coded(coding)) as server:
+        served.append(gateway(server.url))
+        with served[1].anthropic().messages.stream(max_tokens=9, **asked) as stream:
+            final = stream.get_final_message()
+
+    text = chat.expected["text_stream"]["text"]
+    assert whole.choices[0].message.content == chat.expected["text"]["text"]
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in shown) == text
+    assert (len(wanted) - len(shown), wanted[-1].choices) == (1, [])
+    assert final.content[-1].text == messages.expected["text_stream"]["text"]
+    for record in [*served[0].records(3), *served[1].records()]:
+        assert (record["state"], record.get("estimated"), record.get("error")) == (
+            "settled", None, None,
+        )  # fmt: skip
+        assert record["output_tokens"] > 0
+
+
 def test_asynchronous_clients(gateway: Any, aimock: str) -> None:
     served = gateway(aimock)
 

@@ -1,10 +1,10 @@
 """What is repeated when an answer does not come, and what is admitted."""
 
-import json
 import socket
 
 import pytest
 
+from fakes.dynamodb_errors import THROTTLED, refusal
 from lambdallm_extension.errors import (
     ConditionFailedError,
     StoreUnavailableError,
@@ -13,28 +13,6 @@ from lambdallm_extension.errors import (
 from lambdallm_extension.ports import ABSENT, PRESENT, Add, Check, Condition, Item, Key, Put
 from lambdallm_extension.settings import SystemClock
 from lambdallm_extension.stores import dynamodb
-
-TABLE = "lambdallm-contract"
-KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
-
-
-def refusal(kind, message="", **more):
-    body = {"__type": f"com.amazonaws.dynamodb.v20120810#{kind}", "message": message, **more}
-    return json.dumps(body).encode()
-
-
-def cancelled(*codes, **items):
-    reasons = [
-        {"Code": code, "Message": f"said of {number}"} if code != "None" else {"Code": "None"}
-        for number, code in enumerate(codes)
-    ]
-    for number, item in items.items():
-        reasons[int(number[1:])]["Item"] = item
-    return refusal("TransactionCanceledException", "cancelled", CancellationReasons=reasons)
-
-
-THROTTLED = refusal("ProvisionedThroughputExceededException", "slow down")
-
 
 # Reads
 

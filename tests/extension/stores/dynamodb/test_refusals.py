@@ -1,9 +1,8 @@
 """Refusals: which are repeated, and what the others say to do."""
 
-import json
-
 import pytest
 
+from fakes.dynamodb_errors import cancelled, refusal
 from lambdallm_extension.errors import (
     ConditionFailedError,
     SettingError,
@@ -12,25 +11,6 @@ from lambdallm_extension.errors import (
 from lambdallm_extension.ports import ABSENT, PRESENT, Add, Check, Item, Key, Put
 
 TABLE = "lambdallm-contract"
-KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
-
-
-def refusal(kind, message="", **more):
-    body = {"__type": f"com.amazonaws.dynamodb.v20120810#{kind}", "message": message, **more}
-    return json.dumps(body).encode()
-
-
-def cancelled(*codes, **items):
-    reasons = [
-        {"Code": code, "Message": f"said of {number}"} if code != "None" else {"Code": "None"}
-        for number, code in enumerate(codes)
-    ]
-    for number, item in items.items():
-        reasons[int(number[1:])]["Item"] = item
-    return refusal("TransactionCanceledException", "cancelled", CancellationReasons=reasons)
-
-
-THROTTLED = refusal("ProvisionedThroughputExceededException", "slow down")
 
 
 # Cancelled transactions
