@@ -8,10 +8,10 @@ from __future__ import annotations
 from threading import Lock
 
 from lambdallm_extension import errors
-from lambdallm_extension.services.attempts import Health
 from lambdallm_extension.services.calls import Books
 from lambdallm_extension.services.chat import Chat
 from lambdallm_extension.services.metering import Recorder
+from lambdallm_extension.services.model_health import Health
 from lambdallm_extension.services.open_streams import OpenStreams
 from lambdallm_extension.services.performing import OWN, Performing
 from lambdallm_extension.services.store_health import StoreHealth

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, Literal, TypedDict
 
 from lambdallm_wire.problems import Problem  # noqa: TC001 - read by get_type_hints
-from lambdallm_wire.tokens import input_tokens  # noqa: F401 - older layers look for it here
 
 Role = Literal["user", "assistant"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "other"]

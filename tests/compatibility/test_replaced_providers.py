@@ -1,27 +1,14 @@
 """What tests of the earlier package put in place of `lambdallm.providers.get_provider`."""
 
-from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 
 import lambdallm
-from lambdallm import Model, ModelConfig, handler
+from fakes.units import run
+from lambdallm import Model, ModelConfig
 from lambdallm.core.models import ModelResponse
-from lambdallm.testing import MockLambdaContext
-
-
-def run(function: Callable[[Any], Any], **arguments: Any) -> Any:
-    """Run a handler's body and return what it returned."""
-    kept: list[Any] = []
-
-    def call(_event: Any, context: Any) -> str:
-        kept.append(function(context))
-        return "ok"
-
-    handler(**arguments)(call)({"name": "direct"}, MockLambdaContext())
-    return kept[0]
 
 
 def test_a_replaced_get_provider_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,11 @@
 """Texts into vectors."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import lambdallm
-from lambdallm import handler
+from fakes.units import run
 from lambdallm.testing import MockLambdaContext
 
 
@@ -15,17 +14,6 @@ def host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
     """Who answers: `None`, or the sidecar."""
     monkeypatch.setenv("LAMBDALLM_SCRIPT", '["x"]')
     return request.getfixturevalue("sidecar") if request.param == "sidecar" else None
-
-
-def run(function: Callable[[Any], Any]) -> Any:
-    kept: list[Any] = []
-
-    def call(_event: Any, context: Any) -> str:
-        kept.append(function(context))
-        return "ok"
-
-    handler(call)({"name": "direct"}, MockLambdaContext())
-    return kept[0]
 
 
 def test_a_vector_for_each_text_in_their_order(host: Any) -> None:

@@ -2,12 +2,13 @@
 
 import array
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import lambdallm
+from fakes.units import run
 from lambdallm import _own_providers, handler, providers
 from lambdallm.testing import MockLambdaContext
 
@@ -44,18 +45,6 @@ class Mine:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer(request["texts"])
-
-
-def run(function: Callable[[Any], Any], **arguments: Any) -> Any:
-    """Run a handler's body and return what it returned."""
-    kept: list[Any] = []
-
-    def call(_event: Any, context: Any) -> str:
-        kept.append(function(context))
-        return "ok"
-
-    handler(**arguments)(call)({"name": "direct"}, MockLambdaContext())
-    return kept[0]
 
 
 def test_it_is_asked_for_what_is_not_remembered_and_metered() -> None:

@@ -3,13 +3,14 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import lambdallm
+from fakes.units import run
 from lambdallm import ModelResponse, _own_providers, handler, providers
 from lambdallm.testing import MockLambdaContext
 
@@ -61,18 +62,6 @@ class Streaming:
                 yield piece
         finally:
             self.closed = True
-
-
-def run(function: Callable[[Any], Any], **arguments: Any) -> Any:
-    """Run a handler's body and return what it returned."""
-    kept: list[Any] = []
-
-    def call(_event: Any, context: Any) -> str:
-        kept.append(function(context))
-        return "ok"
-
-    handler(**arguments)(call)({"name": "direct"}, MockLambdaContext())
-    return kept[0]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import lambdallm
+from fakes.units import run
 from fakes.waiting import until
 from lambdallm import _bounded_calls, _own_providers, _transport, handler, providers
 from lambdallm._bounded_calls import OverdueError
@@ -90,15 +91,8 @@ def hanging() -> Iterator[Callable[[Hanging], Hanging]]:
         assert provider.ended.wait(ENDED_SECONDS)
 
 
-def run(function: Callable[[Any], Any]) -> Any:
-    kept: list[Any] = []
-
-    def call(_event: Any, context: Any) -> str:
-        kept.append(function(context))
-        return "ok"
-
-    handler(timeout_buffer=0)(call)({"name": "direct"}, MockLambdaContext(TIMEOUT_MS))
-    return kept[0]
+def run_briefly(function: Callable[[Any], Any]) -> Any:
+    return run(function, timeout_buffer=0, lambda_context=MockLambdaContext(TIMEOUT_MS))
 
 
 def leave(context: Any) -> None:
@@ -135,7 +129,7 @@ def test_it_is_left_at_the_deadline_and_booked_as_unknown(
         with pytest.raises(lambdallm.DeadlineExceededError, match="mine was still answering"):
             ASK[operation](context)
 
-    run(ask)
+    run_briefly(ask)
     assert provider.asked == 1
     assert not provider.ended.is_set()
     assert booked(host) == [(operation, "unknown", "deadline exceeded")], "and nobody else is asked"
@@ -151,8 +145,8 @@ def test_a_stream_is_left_between_two_pieces_and_closed_when_it_goes_on(
             list(context.stream("Hi", model="mine/x"))
         assert left.value.partial_text == "He"
 
-    run(read)
-    run(leave)
+    run_briefly(read)
+    run_briefly(leave)
     assert booked(host) == [("chat", "unknown", "deadline exceeded")] * 2
     assert not provider.closed.is_set()
     provider.freed.set()
@@ -221,7 +215,7 @@ def test_what_goes_wrong_after_the_deadline_is_said(
             raise ValueError("too late")
 
     provider = hanging(Late())
-    run(leave)
+    run_briefly(leave)
     provider.freed.set()
     until(lambda: _bounded_calls._left == 0)
     until(lambda: "too late" in capsys.readouterr().err)
@@ -263,7 +257,7 @@ def test_context_variables_are_those_of_the_caller(host: Any) -> None:
             context.embed("Hi", model="mine/x").vectors,
         ]
 
-    assert run(ask) == ["me", ["me"] * 3, [[1.0]]]
+    assert run_briefly(ask) == ["me", ["me"] * 3, [[1.0]]]
 
 
 def test_those_of_a_coroutine_too(host: Any) -> None:
@@ -294,7 +288,7 @@ def test_one_caller_after_the_other_meets_the_same_thread(host: Any) -> None:
             context.chat("Hi", model="mine/x")
             list(context.stream("Hi", model="mine/x"))
 
-    run(ask)
+    run_briefly(ask)
     assert len(provider.threads) == 1
     assert provider.threads != {threading.get_ident()}
 
@@ -310,8 +304,8 @@ def test_where_too_many_still_run_nobody_is_asked(
             context.chat("Hi", model="mine/x")
         return context.embed("text", model="hung").model
 
-    run(leave)
-    assert run(ask) == "scripted/v"
+    run_briefly(leave)
+    assert run_briefly(ask) == "scripted/v"
     assert provider.asked == 1
     provider.freed.set()
     until(lambda: _bounded_calls._left == 0)

@@ -5,14 +5,15 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import lambdallm
-from lambdallm import _embedded, _sidecar, _transport, handler
+from fakes.units import run
+from lambdallm import _embedded, _sidecar, _transport
 from lambdallm._reply_stream import Lines
 from lambdallm.testing import MockLambdaContext, MockProvider
 from lambdallm_extension.server.token import write_token
@@ -42,18 +43,6 @@ def host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
     """Who answers: `None`, or the sidecar."""
     monkeypatch.setenv("LAMBDALLM_SCRIPT", json.dumps(SCRIPT))
     return request.getfixturevalue("sidecar") if request.param == "sidecar" else None
-
-
-def run(function: Callable[[Any], Any], **arguments: Any) -> Any:
-    """Run a handler's body and return what it returned."""
-    kept: list[Any] = []
-
-    def call(_event: Any, context: Any) -> str:
-        kept.append(function(context))
-        return "ok"
-
-    handler(**arguments)(call)({"name": "direct"}, MockLambdaContext())
-    return kept[0]
 
 
 def open_connections(expected: int = 0) -> int:

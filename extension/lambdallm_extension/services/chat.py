@@ -11,7 +11,7 @@ from lambda_runtime_api.declarations import NamedTuple, cast
 from lambdallm_extension import errors
 from lambdallm_extension.domain import routing
 from lambdallm_extension.domain.answers import ChatAnswer
-from lambdallm_extension.services.attempts import Attempts, Candidate
+from lambdallm_extension.services.attempts import Attempts
 from lambdallm_extension.services.performing import Left, PerformNeeded, usage_of
 from lambdallm_extension.services.streaming import Drain, MeteredAnswer, StreamedReply
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from lambdallm_extension.configuration import Configuration
     from lambdallm_extension.model_ports import ChatStream
-    from lambdallm_extension.services.attempts import Health
     from lambdallm_extension.services.calls import Books, Call, Settled
     from lambdallm_extension.services.hedging import Counting, Hedge
     from lambdallm_extension.services.metering import Totals
+    from lambdallm_extension.services.model_health import Candidate, Health
     from lambdallm_extension.services.open_streams import OpenStreams
     from lambdallm_extension.services.performing import Performing
     from lambdallm_wire.chat import (

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lambdallm_extension.configuration import Configuration
-    from lambdallm_extension.services.attempts import Candidate, Health
     from lambdallm_extension.services.calls import Books, Call
     from lambdallm_extension.services.metering import Totals
+    from lambdallm_extension.services.model_health import Candidate, Health
     from lambdallm_extension.services.performing import Performing
     from lambdallm_wire.chat import (
         ChatRequest,

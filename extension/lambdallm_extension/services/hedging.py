@@ -19,8 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lambdallm_extension.services.attempts import Candidate, Health
     from lambdallm_extension.services.calls import Call
+    from lambdallm_extension.services.model_health import Candidate, Health
     from lambdallm_extension.services.open_streams import OpenStreams
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from threading import Lock
 
 from lambda_runtime_api.declarations import NamedTuple, cast
 from lambdallm_extension import errors
-from lambdallm_extension.services.attempts import Candidate
+from lambdallm_extension.services.model_health import Candidate
 from lambdallm_wire.tokens import NO_USAGE
 
 TYPE_CHECKING = False

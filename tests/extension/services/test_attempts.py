@@ -11,7 +11,8 @@ from lambdallm_extension import errors
 from lambdallm_extension.domain import retry
 from lambdallm_extension.domain.model_circuit import FAILURES_MIN, FIRST_PAUSE_MS, PROBE_MS
 from lambdallm_extension.domain.retry import BUDGET_MAX
-from lambdallm_extension.services.attempts import RETRIES_MAX, Attempts, Candidate
+from lambdallm_extension.services.attempts import RETRIES_MAX, Attempts
+from lambdallm_extension.services.model_health import Candidate
 
 
 class Asked:

@@ -10,10 +10,10 @@ from lambdallm_extension import errors
 from lambdallm_extension.configuration import EMPTY, ModelAlias
 from lambdallm_extension.domain.answers import ChatAnswer
 from lambdallm_extension.ports import Key
-from lambdallm_extension.services.attempts import Health
 from lambdallm_extension.services.calls import Books
 from lambdallm_extension.services.chat import Chat
 from lambdallm_extension.services.metering import Recorder, Totals
+from lambdallm_extension.services.model_health import Health
 from lambdallm_extension.services.open_streams import OpenStreams
 from lambdallm_extension.services.performing import Performing
 from lambdallm_extension.services.store_health import StoreHealth
