@@ -256,13 +256,17 @@ def _remember(known: dict[Any, Any], key: object, value: object, length: int) ->
         known[key] = value
 
 
+_CODINGS = ("gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress")
+"""Others (`utf-8`, `none`) say nothing of the bytes: urllib3 and httpx pass over them too."""
+
+
 def content_coding(headers: Headers) -> str:
     """Return how a body is coded, such as `gzip`; "" where it stands as it is."""
     values = [value for name, value in headers if name == "content-encoding"]
     if not values:
         return ""
     codings = [coding.strip().lower() for coding in ",".join(values).split(",")]
-    return ", ".join(coding for coding in codings if coding not in ("", "identity"))
+    return ", ".join(coding for coding in codings if coding in _CODINGS)
 
 
 def _body_length(headers: Headers, version: bytes) -> int | None:

@@ -80,7 +80,9 @@ class BoundedCall:
     def __exit__(self, *_error: object) -> None:
         let_go, self._let_go = self._let_go, None
         if let_go is not None and self._worker is not None:
-            _close(self._name, lambda: self._run(let_go, CLOSE_SECONDS))
+            left_seconds = (self._deadline_epoch_ms - _settings.epoch_ms()) / 1_000
+            seconds = max(0.05, min(CLOSE_SECONDS, left_seconds))
+            _close(self._name, lambda: self._run(let_go, seconds))
         worker, self._worker = self._worker, None
         if worker is not None:
             _give_back(worker)

@@ -242,7 +242,8 @@ def _post_failure(
         LambdaLLMError: It gives up, for this reason.
     """
     overdue = isinstance(error, _bounded_calls.OverdueError)
-    sent = sent or overdue
+    # What it returned was an answer, which may be billed, though nobody can use it.
+    sent = sent or overdue or isinstance(error, _errors.OutputError)
     problem = wire_errors.problem(
         error.code if isinstance(error, _errors.LambdaLLMError) else "model_invocation",
         f"{perform['provider']} failed: {type(error).__name__}: {error}",

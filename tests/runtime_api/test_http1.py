@@ -201,6 +201,7 @@ def test_a_body_has_one_framing(name: str) -> None:
         (["identity, gzip "], "gzip"),
         (["gzip", "br"], "gzip, br"),
         ([" , "], ""),
+        (["utf-8", "none", "gzip"], "gzip"),
     ],
 )
 def test_how_a_body_is_coded(values: list[str], coding: str) -> None:

@@ -93,6 +93,17 @@ def test_a_signal_may_end_the_waiting_and_what_was_begun_is_left() -> None:
     until(lambda: _bounded_calls._left == 0)
 
 
+def test_closing_waits_no_longer_than_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_bounded_calls, "CLOSE_SECONDS", 600)
+    freed = threading.Event()
+    with BoundedCall("mine", _settings.epoch_ms() + 200) as bounded:
+        bounded.holds(freed.wait)
+
+    assert _bounded_calls._left == 1
+    freed.set()
+    until(lambda: _bounded_calls._left == 0)
+
+
 def test_a_forked_child_has_threads_of_its_own() -> None:
     with BoundedCall("mine", later()) as bounded:
         bounded.run(os.getpid)

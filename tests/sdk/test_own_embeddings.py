@@ -94,13 +94,17 @@ def test_vectors_may_be_of_any_kind_of_list(answer: Any) -> None:
     "bad", ["text", None, 7, {"vector": [[1]]}, [1.0], [["x"]], [[float("nan")]], [[None]]]
 )
 def test_what_is_no_list_of_vectors_is_said(bad: Any) -> None:
-    providers.register("mine", Mine(lambda _texts: bad))
+    provider = Mine(lambda _texts: bad)
+    providers.register("mine", provider)
 
     def embed(context: Any) -> None:
         with pytest.raises(lambdallm.ModelInvocationError, match=r"A provider's embed\(\) return"):
-            context.embed("text", model="mine/small")
+            context.embed("text", model="mine/small", max_retries=2)
+        assert context.embed("other", model="scripted/v").vectors
+        assert context.unpriced_calls >= 1, "it has answered, which may be billed"
 
     run(embed)
+    assert len(provider.requests) == 1
 
 
 def test_vectors_that_are_too_few_are_not_asked_for_again() -> None:

@@ -8,7 +8,7 @@ from lambda_runtime_api.declarations import Protocol
 from lambdallm_extension import VERSION, errors, startup
 from lambdallm_extension.server import checks
 from lambdallm_extension.server.replies import LINES, OK, Reply, plain
-from lambdallm_extension.server.under_way import Counted, CountedBody, UnitOfWork
+from lambdallm_extension.server.under_way import Counted, CountedBody, LeftUnit, UnitOfWork
 from lambdallm_wire import codec, errors as wire_errors, names, routes
 
 TYPE_CHECKING = False
@@ -177,7 +177,7 @@ class Handlers:
         work = self._invocations.find(message["work_id"])
         with self._calling(work):
             deadline_ms = _deadline_ms(work, message)
-            counted = self._calling(work)
+            counted = self._left(work)
             return self._models.chat().ask(
                 message,  # type: ignore[arg-type]  # checked
                 work.totals,
@@ -214,7 +214,7 @@ class Handlers:
                 message,  # type: ignore[arg-type]  # checked
                 work.totals,
                 deadline_ms=deadline_ms,
-                counted=self._calling(work),
+                counted=self._left(work),
             )
         except BaseException:
             self._under_way.end(payer)
@@ -226,6 +226,9 @@ class Handlers:
 
     def _calling(self, work: Work) -> Counted:
         return Counted(self._under_way, UnitOfWork(work, self._telemetry))
+
+    def _left(self, work: Work) -> Counted:
+        return Counted(self._under_way, LeftUnit(work, self._telemetry))
 
     def _compare_versions(self, message: Message) -> None:
         """Say once that SDK and layer are of different versions."""

@@ -87,6 +87,17 @@ class UnitOfWork:
             self._telemetry.emit(late)
 
 
+class LeftUnit(UnitOfWork):
+    """A unit of work as the payer of an answer that nobody waits for, at its end neither."""
+
+    def begin(self) -> None:
+        """Be reported late, and nothing else."""
+
+    def end(self) -> None:
+        """Be reported late, when the unit's own report came too early."""
+        self.report()
+
+
 class Counted:
     """A call that is under way while the context lasts."""
 

@@ -82,9 +82,10 @@ class Attempts:
                 if hedge is None:
                     answer = ask(self.candidate)
                 else:
-                    self.candidate, answer = hedge.ask(
+                    self.candidate, outcome = hedge.ask(
                         ask, self.candidate, self._waiting, self._health
                     )
+                    answer = outcome()
             except errors.ProviderError as error:
                 self.failed(error)
             except errors.SettingError as error:

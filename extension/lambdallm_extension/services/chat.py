@@ -233,7 +233,9 @@ class Chat:
             begun.deadline_ms,
             read=lambda message: _performed_answer(message, candidate),
             book=lambda answer: _settle(begun, answer),
-            go_on=lambda deadline_ms: self._answer(begun._replace(deadline_ms=deadline_ms)),
+            go_on=lambda deadline_ms: self._answer(
+                begun._replace(deadline_ms=deadline_ms, counted=None)  # hedged once a call
+            ),
         )
         return self._performing.leave(left, {})
 

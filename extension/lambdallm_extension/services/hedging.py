@@ -6,18 +6,21 @@ first is asked ──► silence ──► second is asked too ──► who ans
 
 from __future__ import annotations
 
+from functools import partial
 from threading import Condition, Thread
 
 from lambda_runtime_api.declarations import Generic, Protocol, TypeVar
 from lambdallm_extension import errors
 from lambdallm_extension.domain import retry
 from lambdallm_extension.domain.answers import AnswerSoFar
+from lambdallm_extension.services.calls import answered_no
 from lambdallm_extension.services.open_streams import Partial
 from lambdallm_extension.services.streaming import ENVIRONMENT_ENDED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from lambdallm_extension.services.calls import Call
     from lambdallm_extension.services.model_health import Candidate, Health
@@ -64,8 +67,8 @@ class LeftBehind(Generic[T]):
         """Book it when it ends: now, or later on its own thread."""
         self._counted.__enter__()
         unbooked = _Unbooked(runner, self.record)
-        partial = Partial(self.record.call_id, self.record.work_id, AnswerSoFar())
-        self._streams.add(partial, unbooked)
+        nothing = Partial(self.record.call_id, self.record.work_id, AnswerSoFar())
+        self._streams.add(nothing, unbooked)
 
         def end() -> None:
             try:
@@ -105,44 +108,55 @@ class Hedge(Generic[T]):
         first: Candidate,
         waiting: list[Candidate],
         health: Health,
-    ) -> tuple[Candidate, T]:
-        """Return who answered, and what; the second is the next in line, or the first again.
+    ) -> tuple[Candidate, Callable[[], T]]:
+        """Return who decides, and what returns his answer, or raises what came in its place.
 
-        Raises:
-            ExtensionError: What the first failed with, where neither answered.
+        The second is the next in line, or the first again. Where neither answers the first
+        decides, unless the second may be billed: then nobody may be asked again.
         """
         if self._happened or first.provider is None:
-            return first, ask(first)
+            return first, partial(ask, first)
         race = _Race()
         runner = _Runner(ask, first, race)
         try:
             runner.start()
         except RuntimeError:  # no thread is left in this environment
-            return first, ask(first)
-        if runner.wait(self._after_ms / 1_000) or not self._may(health):
-            return first, runner.result()
-        self._happened = True
+            return first, partial(ask, first)
+        second = next((one for one in waiting if one.provider is not None), first)
+        runners = [runner]
+        try:
+            if runner.wait(self._after_ms / 1_000) or not self._may(health, second):
+                runner.wait()
+                return first, runner.result
+            self._happened = True
+            other = _Runner(self._beside(ask, health), second, race)
+            try:
+                other.start()
+            except RuntimeError:
+                runner.wait()
+                return first, runner.result
+            runners.append(other)
+            race.wait(runner, other)
+        except BaseException:  # a signal's handler has ended the waiting
+            for each in runners:
+                self._left_behind.take(each, health)
+            raise
+        first_decides = race.winner is runner or (race.winner is None and _said_no(other.error))
+        winner, left = (runner, other) if first_decides else (other, runner)
+        self._left_behind.take(left, health)
+        return winner.candidate, winner.result
 
+    def _beside(self, ask: Callable[[Candidate], T], health: Health) -> Callable[[Candidate], T]:
         def ask_beside(candidate: Candidate) -> T:
             health.asking(candidate)
             self._left_behind.record.intend(candidate.model)
             return ask(candidate)
 
-        second = next((one for one in waiting if one.provider is not None), first)
-        other = _Runner(ask_beside, second, race)
-        try:
-            other.start()
-        except RuntimeError:
-            return first, runner.result()
-        with race.changed:
-            race.changed.wait_for(lambda: race.winner or (runner.ended and other.ended))
-        winner, left = (other, runner) if race.winner is other else (runner, other)
-        self._left_behind.take(left, health)
-        return winner.candidate, winner.result()
+        return ask_beside
 
-    def _may(self, health: Health) -> bool:
+    def _may(self, health: Health, second: Candidate) -> bool:
         left_ms = self._deadline_ms - health.clock.epoch_ms()
-        return left_ms >= retry.USEFUL_MS and health.may_retry()
+        return left_ms >= retry.USEFUL_MS and health.is_well(second) and health.may_retry()
 
 
 class _Race:
@@ -151,6 +165,11 @@ class _Race:
     def __init__(self) -> None:
         self.changed = Condition()
         self.winner: object = None
+
+    def wait(self, *runners: _Runner[Any]) -> None:
+        """Wait until one has answered, or all have failed."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.winner or all(each.ended for each in runners))
 
 
 class _Runner(Generic[T]):
@@ -169,25 +188,24 @@ class _Runner(Generic[T]):
         """Ask; raises RuntimeError where there is no thread for it."""
         Thread(target=self._run, name="lambdallm-hedge", daemon=True).start()
 
-    def wait(self, seconds: float) -> bool:
-        """Wait until it has ended, either way; False when it has not."""
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until it has ended, as its deadline lets it; False when it has not in time."""
         with self._race.changed:
             return self._race.changed.wait_for(lambda: self.ended, seconds)
 
     def result(self) -> T:
-        """Wait for the answer, or raise what came in its place. Its own deadline bounds it."""
-        with self._race.changed:
-            self._race.changed.wait_for(lambda: self.ended)
+        """Return the answer of one that has ended, or raise what came in its place."""
         if self.error is not None:
             raise self.error
         return self._answer  # type: ignore[return-value]  # set whenever there is no error
 
     def then(self, act: Callable[[], None]) -> None:
-        """Act when it has ended: on its own thread, but for a failure of before."""
+        """Act when it has ended: on its own thread, where that is not gone already."""
         with self._race.changed:
             self._then = act
             self._race.changed.notify_all()
-            on_thread = not self.ended or self.error is None
+            waits = self.error is None and self._race.winner is not self
+            on_thread = not self.ended or waits
         if not on_thread:
             act()
 
@@ -215,6 +233,8 @@ class _Runner(Generic[T]):
 class _Unbooked(Generic[T]):
     """Who was left behind, as long as it has not ended: nobody knows what it will cost."""
 
+    waits_once = True
+
     def __init__(self, runner: _Runner[T], call: Call) -> None:
         self._runner = runner
         self._call = call
@@ -223,6 +243,13 @@ class _Unbooked(Generic[T]):
         """Book it as unknown: the environment ends. An answer that has begun books itself."""
         if not self._runner.ended:
             self._call.fail(self._runner.candidate.model, _lost(ENVIRONMENT_ENDED))
+
+
+def _said_no(error: BaseException | None) -> bool:
+    """Say whether a failure proves that nothing was generated."""
+    if isinstance(error, errors.ProviderError):
+        return answered_no(error)
+    return isinstance(error, errors.ExtensionError)
 
 
 def _lost(kind: str) -> errors.ProviderError:

@@ -99,6 +99,12 @@ class Health:
             if circuit is not None and circuit.state(now_ms) == "half_open":
                 self._circuits[candidate.place] = circuit.probed(now_ms)
 
+    def is_well(self, candidate: Candidate) -> bool:
+        """Say whether nothing keeps a further call from a model: its circuit is closed."""
+        with self._lock:
+            circuit = self._circuits.get(candidate.place)
+        return circuit is None or circuit.state(self.clock.epoch_ms()) == "closed"
+
     def succeeded(self, candidate: Candidate) -> None:
         """Know that a model answered, or refused for a reason that is not its own."""
         with self._lock:

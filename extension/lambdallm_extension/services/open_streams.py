@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 class OpenStream(Protocol):
     """A stream that has not been booked yet."""
 
+    waits_once: bool
+    """Whether the environment is held for it after one invocation alone."""
+
     def settle_now(self) -> None:
         """Book what has come so far; what comes later is not counted."""
         ...
@@ -33,6 +36,7 @@ class OpenStreams:
     def __init__(self) -> None:
         self._changed = Condition()
         self._open: dict[int, tuple[Partial, OpenStream]] = {}
+        self._waited: set[int] = set()
 
     def add(self, partial: Partial, stream: OpenStream) -> None:
         """Know of one; `remove` must follow."""
@@ -43,6 +47,7 @@ class OpenStreams:
         """Forget one that is booked; twice does no harm."""
         with self._changed:
             self._open.pop(id(stream), None)
+            self._waited.discard(id(stream))
             self._changed.notify_all()
 
     def of(self, work_id: str) -> list[Partial]:
@@ -53,7 +58,11 @@ class OpenStreams:
     def wait_for_none(self, seconds: float) -> bool:
         """Wait until no stream is open; False when one still is."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._open, seconds)
+            ended = self._changed.wait_for(lambda: not self._open.keys() - self._waited, seconds)
+            if not ended and seconds > 0:
+                left = (key for key, (_, stream) in self._open.items() if stream.waits_once)
+                self._waited.update(left)
+            return ended and not self._open
 
     def settle_all(self) -> None:
         """Book all of them as they stand: the environment ends, and nobody waits for them."""

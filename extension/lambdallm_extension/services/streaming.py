@@ -54,6 +54,10 @@ class Drain:
         self._seconds = seconds
         self._deadline_ms = deadline_ms
 
+    def is_over(self) -> bool:
+        """Say whether the deadline has come: a read that ends then was cut by us."""
+        return self._clock.epoch_ms() >= self._deadline_ms - 10
+
     def run(self, stream: Limited, read: Callable[[], object]) -> bool:
         """Read until nothing comes; return whether that was the end, and not our bounds.
 
@@ -75,6 +79,8 @@ class Drain:
 
 class MeteredAnswer:
     """The books of one streamed answer: settled once, whole or cut."""
+
+    waits_once = False
 
     def __init__(
         self,
@@ -112,12 +118,12 @@ class MeteredAnswer:
         self._tell_once(None)
         return answer, settled
 
-    def fail(self, error: errors.ProviderError) -> None:
+    def fail(self, error: errors.ProviderError, *, ours: bool = False) -> None:
         """Book what has come of an answer that its provider has cut: a failed attempt."""
         if not self.call.ended:
             self.call.refused(error)
         self.settle_cut(error.kind or str(error.status))
-        self._tell_once(error)
+        self._tell_once(None if ours else error)
 
     def leave(self) -> None:
         """Book what has come of an answer whose reader has gone."""
@@ -185,7 +191,8 @@ class StreamedReply:
                 deltas = self._stream.read() if self._begun else self._next()
             except errors.ProviderError as error:
                 self._ended = True
-                self._metered.fail(error)
+                ours = error.kind == "AnswerLost" and self._drain.is_over()
+                self._metered.fail(error, ours=ours)
                 problem = error.to_problem(self._metered.call.work_id)
                 return codec.encode_lines([{"problem": problem}])
             if deltas is None:

@@ -1,6 +1,6 @@
 """Streams that are open: found by their unit, waited for, and booked when the environment ends."""
 
-from threading import Thread
+from threading import Thread, Timer
 from typing import Any
 
 import pytest
@@ -10,8 +10,9 @@ from lambdallm_extension.services.open_streams import OpenStreams, Partial
 
 
 class Booked:
-    def __init__(self, streams: OpenStreams) -> None:
+    def __init__(self, streams: OpenStreams, *, waits_once: bool = False) -> None:
         self.times = 0
+        self.waits_once = waits_once
         self._streams = streams
 
     def settle_now(self) -> None:
@@ -56,6 +57,21 @@ def test_the_last_one_wakes_whoever_waits(streams: OpenStreams) -> None:
     waiting.join(10)
 
     assert answers == [True]
+
+
+def test_one_that_nobody_reads_is_waited_for_once(streams: OpenStreams) -> None:
+    left = Booked(streams, waits_once=True)
+    streams.add(Partial("left", "w", AnswerSoFar()), left)
+    assert not streams.wait_for_none(0), "a look is no waiting"
+    assert not streams.wait_for_none(0.01)
+    streams.add(Partial("later", "w2", AnswerSoFar()), later := Booked(streams))
+    Timer(0.05, streams.remove, (later,)).start()
+
+    assert not streams.wait_for_none(30), "it goes on, though nobody waits for it any more"
+    streams.remove(later)
+    assert not streams.wait_for_none(30)
+    streams.remove(left)
+    assert streams.wait_for_none(0)
 
 
 def test_all_are_booked_when_the_environment_ends_and_waited_for_no_longer(

@@ -186,6 +186,17 @@ def test_a_reader_that_goes_is_not_the_models_fault(gateway: Gateway) -> None:
     assert (gateway.totals.errors, asked_of(gateway)) == (0, "m")
 
 
+def test_a_deadline_of_ours_is_not_the_models_fault(gateway: Gateway) -> None:
+    for number in range(2 * FAILURES_MIN):
+        stream = PlayedStream("x", gateway.pass_ms(5_000), lost())
+        reply = begin(gateway, stream, left_ms=5_000, call_id=f"late-{number}")
+        assert "problem" in lines(reply)[-1]
+        reply.close()
+
+    assert asked_of(gateway) == "m"
+    assert gateway.totals.errors == 2 * FAILURES_MIN
+
+
 def test_a_refusal_within_a_stream_for_the_callers_own_fault_is_not_the_models(
     gateway: Gateway,
 ) -> None:
