@@ -21,6 +21,7 @@ usage: ./build.sh COMMAND [ARGUMENTS]
   check                         formatting, lint, types, import contracts, scripts, template
   format                        apply the formatter, and the lint's own repairs
   layer  [--output DIRECTORY]   build dist/lambdallm-layer.zip and dist/lambdallm-opt.tar
+         --redis                build dist/lambdallm-redis-layer.zip: redis-py, to attach beside it
   publish                       publish the layer; refuses one without bytecode for a Python
   bench  [--aws]                the benchmarks; --aws in a real account, cold and warm
   soak   [INVOCATIONS]          a long run with faults: nothing fails, nothing grows

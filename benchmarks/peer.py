@@ -122,6 +122,7 @@ def _head() -> dict[str, dict[str, str]]:
         "schema": {"N": "1"},
         "exchanges": {"N": str(TURNS // 2)},
         "first_exchange": {"N": "1"},
+        "rewrites": {"N": "483920117"},
         "metadata": {"S": "{}"},
         "expires_at": {"N": str(EXPIRES_AT)},
     }

@@ -24,6 +24,7 @@ sys.path.insert(0, str(HERE))
 
 import chart  # noqa: E402
 import cold_rows  # noqa: E402
+import conversation_rows  # noqa: E402
 import stream_rows  # noqa: E402
 import warm_rows  # noqa: E402
 from bench import prepared  # noqa: E402
@@ -44,6 +45,7 @@ GROUPS: list[tuple[tuple[str, ...], Callable[[Bench], list[Result]]]] = [
         stream_rows.stream_rows,
     ),
     (("rss", "private", "idle"), warm_rows.memory_rows),
+    (tuple(conversation_rows.names()), conversation_rows.conversation_rows),
     (("layer",), cold_rows.layer_rows),
 ]
 NAMES = [name for names, _ in GROUPS for name in names]

@@ -2,6 +2,7 @@
 
     dist/lambdallm-layer.zip     attach it to functions
     dist/lambdallm-opt.tar       the same files under opt/, for container images
+    dist/lambdallm-redis-layer.zip    with --redis: redis-py, for functions that keep state there
 
     /opt/extensions/lambdallm    launcher, the only file there: Lambda executes every file
     /opt/lambdallm/              sidecar, exec-wrapper, manifest.json; never on the function's path
@@ -27,6 +28,10 @@ import tempfile
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import redis_package
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYER = ROOT / "layer"
@@ -114,15 +119,20 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument(
             "--python", action="append", help="compile with this one only (repeatable)"
         )
-    publish_command.add_argument("--name", default="lambdallm", help="layer name (lambdallm)")
+        command.add_argument(
+            "--redis", action="store_true", help="the layer with redis-py, to attach beside it"
+        )
+    publish_command.add_argument("--name", help="layer name (lambdallm, or lambdallm-redis)")
     publish_command.add_argument("--region", help="AWS region (the session's own)")
     publish_command.add_argument(
         "--dry-run", action="store_true", help="build and check, publish nothing"
     )
     options = parser.parse_args(arguments)
     pythons = find_pythons(options.python)
-    archive = build(options.output, pythons)
+    make = build_redis if options.redis else build
+    archive = make(options.output, pythons)
     if options.command == "publish":
+        options.name = options.name or archive.stem.removesuffix("-layer")
         return publish(archive, pythons, options)
     return 0
 
@@ -137,26 +147,48 @@ def build(output: Path, pythons: list[Python]) -> Path:
     members += compile_members(members, pythons)
     members.append(manifest(members, pythons))
     members.sort()
-    archive, image_files = output / "lambdallm-layer.zip", output / "lambdallm-opt.tar"
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        archive.write_bytes(to_zip(members))
-        image_files.write_bytes(to_tar(members))
-    except OSError as error:
-        message = f"{output} cannot be written ({error.strerror}); name a folder with --output."
-        raise SystemExit(message) from None
-    unzipped = sum(len(member.content) for member in members)
-    for path in (archive, image_files):
+    archive = output / "lambdallm-layer.zip"
+    _write({archive: to_zip(members), output / "lambdallm-opt.tar": to_tar(members)})
+    _tell(members, pythons)
+    if archive.stat().st_size > ZIPPED_BYTES_MAX:
+        print(f"too large: the zip is meant to stay below {ZIPPED_BYTES_MAX:,} bytes")
+    return archive
+
+
+def build_redis(output: Path, pythons: list[Python]) -> Path:
+    """Write the layer with redis-py into a folder, and return its path.
+
+    Raises:
+        SystemExit: The folder cannot be written, or the package cannot be had.
+    """
+    members = [Member(path, content) for path, content in redis_package.read_files()]
+    members += compile_members(members, pythons)
+    members.sort()
+    archive = output / redis_package.ARCHIVE
+    _write({archive: to_zip(members)})
+    _tell(members, pythons)
+    return archive
+
+
+def _write(files: dict[Path, bytes]) -> None:
+    for path, content in files.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        except OSError as error:
+            message = f"{path.parent} cannot be written ({error.strerror}); name one with --output."
+            raise SystemExit(message) from None
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         print(f"{path}  {path.stat().st_size:,} bytes  sha256 {digest}")
+
+
+def _tell(members: list[Member], pythons: list[Python]) -> None:
+    unzipped = sum(len(member.content) for member in members)
     print(f"unzipped  {unzipped:,} bytes in {len(members)} files")
     print("bytecode  " + ", ".join(f"{each.version} ({each.full_version})" for each in pythons))
     gap = missing(pythons)
     if gap:
         print(f"missing   {', '.join(gap)}: functions on these would compile at every cold start")
-    if archive.stat().st_size > ZIPPED_BYTES_MAX:
-        print(f"too large: the zip is meant to stay below {ZIPPED_BYTES_MAX:,} bytes")
-    return archive
 
 
 def missing(pythons: list[Python]) -> list[str]:

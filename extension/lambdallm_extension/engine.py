@@ -110,6 +110,7 @@ class Engine:
             self.clock,
             self.telemetry,
             environment_id=self.environment_id,
+            remembering=lambda: parts.remembering(self.telemetry),
         )
         self.invocations.never_frozen = self.settings.managed_instances
         self._under_way = UnderWay()
@@ -268,7 +269,20 @@ class Engine:
         return self.invocations.wait_ended(request_id, seconds)
 
     def wait_persisted(self, seconds: float) -> bool:
-        """Wait until sessions and call records are written; False when some are not."""
+        """Wait until sessions and call records are written; False when some are not.
+
+        In what is left of the time then, summaries and vectors are waited for: what is not made
+        yet goes on with the next invocation.
+        """
+        until = self.clock.monotonic() + seconds
+        persisted = self._wait_written(seconds)
+        left = until - self.clock.monotonic()
+        if persisted and left > 0 and self._parts.wait_remembered(left):
+            left = until - self.clock.monotonic()
+            self._parts.recorder().wait(max(0.0, left))
+        return persisted
+
+    def _wait_written(self, seconds: float) -> bool:
         until = self.clock.monotonic() + seconds
         settled = self._parts.streams.wait_for_none(seconds)
         left = max(0.0, until - self.clock.monotonic())

@@ -8,6 +8,8 @@
     ├── ProviderError                      model_invocation   a model's API refused or failed
     └── StoreError                         state
         ├── StoreUnavailableError                             a read failed; nothing was written
+        ├── NotYetStoredError                                 what the caller has seen is on its way
+        ├── LostExchangeError                                 what the caller has seen will not come
         ├── StoreRefusedError                                 permission, table or item at fault
         ├── WriteUncertainError                               the write may have happened
         └── ConditionFailedError                              somebody was first; nothing written
@@ -118,6 +120,17 @@ class StoreUnavailableError(StoreError):
     """The store did not answer, or is throttling. Nothing was written; a read read nothing."""
 
     retryable = True
+
+
+class NotYetStoredError(StoreError):
+    """An exchange that the caller has seen is not in the store yet. Nothing was read."""
+
+    retryable = True
+    retry_after_seconds = 1.0
+
+
+class LostExchangeError(StoreError):
+    """An exchange that the caller has seen was not stored, and its event is over."""
 
 
 class StoreRefusedError(StoreError):

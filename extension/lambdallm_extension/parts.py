@@ -15,6 +15,7 @@ from lambdallm_extension.services.model_health import Health
 from lambdallm_extension.services.open_streams import OpenStreams
 from lambdallm_extension.services.performing import OWN, Performing
 from lambdallm_extension.services.store_health import StoreHealth
+from lambdallm_wire import names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,12 +25,17 @@ if TYPE_CHECKING:
     from lambdallm_extension.aws.credentials import CredentialSource
     from lambdallm_extension.aws.secrets import Secrets
     from lambdallm_extension.model_ports import Dialect, Provider
-    from lambdallm_extension.ports import Clock, Random, Store
+    from lambdallm_extension.ports import Clock, Random, Store, Telemetry
     from lambdallm_extension.services.embedding import Embedding
     from lambdallm_extension.services.passing import Passing
+    from lambdallm_extension.services.remembering import Remembering
     from lambdallm_extension.services.tasks import Workers
     from lambdallm_extension.settings import Settings
     from lambdallm_wire.chat import Usage
+
+
+FURTHER_STORES_MAX = 16
+"""Stores beside LAMBDALLM_STORE's: each `Session(store=URL)` has one, and code names few."""
 
 
 class Parts:
@@ -55,10 +61,12 @@ class Parts:
         self._credentials: CredentialSource | None = None
         self._secrets: Secrets | None = None
         self._store: Store | None = None
+        self._further_stores: dict[str, Store] = {}
         self._recorder: Recorder | None = None
         self._chat: Chat | None = None
         self._embedding: Embedding | None = None
         self._passing: Passing | None = None
+        self._remembering: Remembering | None = None
         self._providers: dict[str, Provider] = {}
         self.store_health = StoreHealth(clock)
         self.streams = OpenStreams()
@@ -69,12 +77,14 @@ class Parts:
 
     # Adapters
 
-    def store(self) -> Store:
-        """Return the store that LAMBDALLM_STORE names.
+    def store(self, url: str = "") -> Store:
+        """Return the store that LAMBDALLM_STORE names, or another one.
 
         Raises:
             SettingError: It names none, or one that cannot be.
         """
+        if url and url != self._settings.store_url:
+            return self._further_store(url)
         from lambdallm_extension.stores import open_store
 
         credentials = self.credentials()
@@ -82,6 +92,19 @@ class Parts:
             if self._store is None:
                 self._store = open_store(self._settings, self._clock, credentials)
             return self._store
+
+    def _further_store(self, url: str) -> Store:
+        """Return the store of a session that does not lie with the others."""
+        from lambdallm_extension.stores import open_store
+
+        credentials, settings = self.credentials(), self._settings._replace(store_url=url)
+        with self._lock:
+            if url not in self._further_stores:
+                if len(self._further_stores) >= FURTHER_STORES_MAX:
+                    message = f"More than {FURTHER_STORES_MAX} stores in one environment."
+                    raise errors.SettingError(message)
+                self._further_stores[url] = open_store(settings, self._clock, credentials)
+            return self._further_stores[url]
 
     @property
     def has_store(self) -> bool:
@@ -132,12 +155,15 @@ class Parts:
         Raises:
             SettingError: Nobody answers for that name.
         """
-        configuration = self._settings.configuration
-        alias = configuration.models.get(name)
-        model = name if alias is None else alias.model
-        configured = configuration.providers.get(model.partition("/")[0])
+        model = self.named(name)
+        configured = self._settings.configuration.providers.get(model.partition("/")[0])
         if configured is None or configured.kind != OWN:
             self.find(model)
+
+    def named(self, name: str) -> str:
+        """Return the model that stands behind a name, which may be an alias."""
+        alias = self._settings.configuration.models.get(name)
+        return name if alias is None else alias.model
 
     def provider(self, name: str) -> Provider:
         """Return a provider by its name.
@@ -164,14 +190,15 @@ class Parts:
     def opened(self, method: Literal["reopen", "close"]) -> list[Callable[[], None]]:
         """Return a method of each adapter that is open."""
         with self._lock:
-            stores = [] if self._store is None else [self._store]
+            stores = [*self._further_stores.values()]
+            stores += [] if self._store is None else [self._store]
             return [getattr(adapter, method) for adapter in (*self._providers.values(), *stores)]
 
     def close(self) -> None:
         """Let go of the store and of every connection."""
         closing = self.opened("close")
         with self._lock:
-            self._providers, self._store = {}, None
+            self._providers, self._store, self._further_stores = {}, None, {}
         for close in closing:
             close()
 
@@ -221,6 +248,29 @@ class Parts:
                 configuration = self._settings.configuration
                 self._embedding = Embedding(self.performing, books, self._health, configuration)
             return self._embedding
+
+    def remembering(self, telemetry: Telemetry) -> Remembering:
+        """Return what makes summaries and vectors of sessions, beside their handlers."""
+        from lambdallm_extension.services.remembering import Remembering
+
+        with self._lock:
+            if self._remembering is None:
+                environ = self._settings.environ
+                self._remembering = Remembering(
+                    self,
+                    self._clock,
+                    telemetry,
+                    environment_id=self._environment_id,
+                    summary_model=environ.get(names.ENVIRONMENT_SUMMARY_MODEL, ""),
+                    embedding_model=environ.get(names.ENVIRONMENT_EMBEDDING_MODEL)
+                    or names.DEFAULT_EMBEDDING_MODEL,
+                )
+            return self._remembering
+
+    def wait_remembered(self, seconds: float) -> bool:
+        """Wait until no summary and no vector is being made; whether one was, and none is now."""
+        remembering = self._remembering
+        return remembering is not None and remembering.wait(seconds)
 
     def passing(self) -> Passing:
         """Return the use case that passes clients' own requests on."""

@@ -109,6 +109,13 @@ class Check(NamedTuple):
 Action = Put | Add | Check
 
 
+class Page(NamedTuple):
+    """A part of a long answer; `cursor` asks for the next one, "" behind the last."""
+
+    items: Sequence[Item]
+    cursor: str
+
+
 class Store(Protocol):
     """A key-value store with conditions. Every store passes tests/extension/stores.
 
@@ -144,6 +151,13 @@ class Store(Protocol):
         """
         ...
 
+    def outline(self, pk: str, *, deadline_ms: int) -> list[Item]:
+        """Return all items of a partition, without their large texts, which nobody looks for.
+
+        For who deletes, and has to find what is expired or damaged, too.
+        """
+        ...
+
     def put_if(self, put: Put, *, deadline_ms: int) -> None:
         """Write one item if its condition holds.
 
@@ -173,6 +187,30 @@ class Store(Protocol):
 
         Raises:
             ConditionFailedError, StoreUnavailableError, WriteUncertainError: As `put_if`.
+        """
+        ...
+
+    def delete(self, key: Key, *, deadline_ms: int, condition: Condition = ALWAYS) -> None:
+        """Remove an item, with all that is kept of it elsewhere; where there is none, do nothing.
+
+        Raises:
+            ConditionFailedError: It does not hold of what stands there, or of nothing.
+            StoreUnavailableError, WriteUncertainError: Not all of it may be gone; delete it again.
+        """
+        ...
+
+    def scan(self, prefix: str, sk: str, *, cursor: str = "", deadline_ms: int) -> Page:
+        """Return a page of the items under one sort key, in all partitions of a prefix.
+
+        Every item of the store is looked at: for people who look after it, never for a handler.
+        The order is the store's own. What is written meanwhile may come, or not; nothing else is
+        left out, and nothing comes twice unless it was written meanwhile. A page may be empty.
+
+        Args:
+            prefix: How the partitions begin; not empty.
+            sk: The whole sort key.
+            cursor: Of the page before; "" asks for the first one.
+            deadline_ms: Wall clock, epoch milliseconds.
         """
         ...
 

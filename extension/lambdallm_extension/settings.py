@@ -67,8 +67,9 @@ class Settings(NamedTuple):
     Attributes:
         in_lambda: Whether this is an execution environment (`AWS_LAMBDA_RUNTIME_API` is set).
         snap_start: Whether the environment is a clone of a snapshot that is taken after Init.
-        store_url: `LAMBDALLM_STORE`: `dynamodb://TABLE`, `sqlite:///PATH`, `memory:`, or "" when
-            nobody said: SQLite outside Lambda, a `SettingError` for declared sessions inside.
+        store_url: `LAMBDALLM_STORE`: `dynamodb://TABLE`, `redis://HOST`, `sqlite:///PATH`,
+            `memory:`, or "" when nobody said: SQLite outside Lambda, a `SettingError` for declared
+            sessions inside.
         region: `AWS_REGION`, else `AWS_DEFAULT_REGION`, else the configuration's, else "".
         model: `LAMBDALLM_MODEL`, else the configuration's, else the default.
         telemetry: Whether metrics are written to stdout: `LAMBDALLM_TELEMETRY` is `on` or `off`,
@@ -100,6 +101,13 @@ class Settings(NamedTuple):
     environ: Mapping[str, str]
     configuration: Configuration
     problems: tuple[str, ...]
+
+    @property
+    def store_name(self) -> str:
+        """`store_url` without the user and password that it may carry: for logs and errors."""
+        before, at, after = self.store_url.strip().rpartition("@")
+        scheme, separator, _ = before.partition("://")
+        return (scheme + separator if separator else "") + after if at else after
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Settings:

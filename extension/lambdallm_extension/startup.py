@@ -39,7 +39,7 @@ def started(settings: Settings, *, store: bool) -> str:
         "function": f"{settings.function_name}:{settings.function_version}",
         "memory_mb": str(settings.memory_mb),
         "region": settings.region or "none",
-        "store": settings.store_url or "none",
+        "store": settings.store_name or "none",
         "model": settings.model,
     }
     if settings.endpoints:  # not AWS's own: the first thing to know when something is not there

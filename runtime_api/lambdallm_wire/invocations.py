@@ -46,10 +46,17 @@ class BeginRequest(TypedDict, total=False):
     trace_id: str
 
 
-class BeginReply(TypedDict):
+class _Understood(TypedDict, total=False):
+    """Only where the session's rule has fields that not every engine of this version knows."""
+
+    understood: list[str]
+
+
+class BeginReply(_Understood):
     """The sidecar's half of the handshake.
 
-    `writer` names who writes the unit's exchange, "" without a session.
+    `writer` names who writes the unit's exchange, "" without a session. `understood` lists those
+    fields of the session's rule that are acted on, of those that must not be dropped.
     """
 
     wire_version: int

@@ -55,8 +55,10 @@ SDK_PREFIX = "/v1/"
 ENVIRONMENT_PORT = "LAMBDALLM_PORT"
 ENVIRONMENT_DIRECTORY = "LAMBDALLM_DIRECTORY"
 ENVIRONMENT_STORE = "LAMBDALLM_STORE"
+ENVIRONMENT_PAYLOADS = "LAMBDALLM_PAYLOADS"
 ENVIRONMENT_MODEL = "LAMBDALLM_MODEL"
 ENVIRONMENT_EMBEDDING_MODEL = "LAMBDALLM_EMBEDDING_MODEL"
+ENVIRONMENT_SUMMARY_MODEL = "LAMBDALLM_SUMMARY_MODEL"
 ENVIRONMENT_IDENTIFIER = "LAMBDALLM_EXTENSION_IDENTIFIER"
 """Set by the launcher for the sidecar alone: it has registered, and this came of it."""
 
@@ -68,6 +70,13 @@ ENVIRONMENT_DROP_IN = "LAMBDALLM_DROP_IN"
 
 UPSTREAM_BEGINNING = "LAMBDALLM_UPSTREAM_"
 """With a variable's name behind it: what that held before it was pointed at the sidecar."""
+
+PAYLOAD_CLASSES_DAYS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024)
+"""Lifecycle classes of a bucket: what lies under `d64/` is deleted 64 days after it was written.
+
+S3 counts from the next midnight (UTC) and may take a day or two to delete. The rules stand in
+template.yaml. Source: S3 user guide, "Lifecycle configuration elements", 2026-11.
+"""
 
 DEFAULT_MODEL = "bedrock/global.anthropic.claude-haiku-5-5"
 """Asked when neither the handler, the call, nor LAMBDALLM_MODEL names one."""

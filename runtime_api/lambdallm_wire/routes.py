@@ -69,4 +69,39 @@ RESTORED: Final = Route(
     "POST", "/v1/restored", None, "invocations.BeginReply", "Renew what a snapshot has cloned."
 )
 
-ROUTES: Final = (BEGIN, END, WINDOW, APPEND, SAVE, CHAT, STREAM, PERFORMED, EMBED, HEALTH, RESTORED)
+LIST_SESSIONS: Final = Route(
+    "POST",
+    "/v1/sessions/list",
+    "archives.ListSessions",
+    "archives.ListedSessions",
+    "List sessions.",
+)
+READ_SESSION: Final = Route(
+    "POST",
+    "/v1/sessions/read",
+    "archives.NameSession",
+    "archives.ReadSession",
+    "Read a session whole.",
+)
+WRITE_SESSION: Final = Route(
+    "POST",
+    "/v1/sessions/write",
+    "archives.WriteSession",
+    "archives.WrittenSession",
+    "Put a session in.",
+)
+DELETE_SESSION: Final = Route(
+    "POST",
+    "/v1/sessions/delete",
+    "archives.DeleteSession",
+    "archives.DeletedSession",
+    "Delete a session for good.",
+)
+
+ARCHIVE_ROUTES: Final = (LIST_SESSIONS, READ_SESSION, WRITE_SESSION, DELETE_SESSION)
+"""For whoever looks after sessions; no handler needs them."""
+
+ROUTES: Final = (
+    BEGIN, END, WINDOW, APPEND, SAVE, CHAT, STREAM, PERFORMED, EMBED, HEALTH, RESTORED,
+    *ARCHIVE_ROUTES,
+)  # fmt: skip

@@ -13,14 +13,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-TURN_MAX_BYTES = 380_000
-"""Of a turn's content and metadata as JSON; an item of DynamoDB holds 409,600 with its keys.
+TURN_MAX_BYTES = 4_000_000
+"""Of a turn's content and metadata as JSON. Stores take more; but it is read by every later event,
+in a function whose response has 6 MB at most, for a model that takes about as much.
 
-Source: DynamoDB developer guide, "Service, account, and table quotas", 2026-10.
+Source: Lambda developer guide, "Quotas", 2026-10.
 """
 
 _BYTES_MAX_A_CHARACTER = 6
 """In JSON, for a control character."""
+
+ROLES = ("user", "assistant", "system")
+"""A tool's result is a block of a user's message."""
 
 _KINDS = {
     "bool": "a boolean",
@@ -41,8 +45,8 @@ def fault_of(turn: Mapping[str, Any]) -> str | None:
         turn: `lambdallm_wire.sessions.Turn`; its time is not looked at.
     """
     role, content, metadata = turn["role"], turn["content"], turn.get("metadata")
-    if not (isinstance(role, str) and role):
-        return "The role of a message is 'user', 'assistant' or 'system'."
+    if role not in ROLES:
+        return f"The role of a message is 'user', 'assistant' or 'system', not {role!r:.40}."
     fault = content_fault_of(content)
     if fault is not None:
         return fault

@@ -35,10 +35,11 @@ if TYPE_CHECKING:
         UnauthorizedError,
     )
     from lambdallm._handler import handler
+    from lambdallm._memory import MemoryStrategy
     from lambdallm._messages import ChatResponse, Message, ToolCall
     from lambdallm._middleware import Middleware
     from lambdallm._models import Model, ModelConfig, ModelResponse
-    from lambdallm._session import MemoryStrategy, Session
+    from lambdallm._session import Session
     from lambdallm._streaming import ChatStream
 
 __version__ = "0.1.0"
@@ -54,7 +55,7 @@ _MODULES = {
     "InvalidRequestError": "_errors",
     "LambdaLLMContext": "_context",
     "LambdaLLMError": "_errors",
-    "MemoryStrategy": "_session",
+    "MemoryStrategy": "_memory",
     "Message": "_messages",
     "Middleware": "_middleware",
     "Model": "_models",

@@ -141,9 +141,9 @@ class LambdaLLMContext:
         """The conversation, read from the store; None when the handler declares none."""
         return self._session
 
-    def open_session(self, declared: Session, session_id: str) -> None:
+    def open_session(self, declared: Session, session_id: str, owner: str) -> None:
         """Bind the declared session to this invocation, whose unit of work has its rule."""
-        self._session = declared.open(self.work, session_id)
+        self._session = declared.open(self.work, session_id, owner)
 
     # Models
 

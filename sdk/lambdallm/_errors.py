@@ -8,7 +8,8 @@
     ├── RateLimitedError           rate_limited        429  ask more slowly
     ├── ConfigurationError         configuration       500  somebody must change a setting
     ├── SidecarError               sidecar             500  the engine could not do its own work
-    ├── StateError                 state               500  the store refused or did not answer
+    ├── StateError                 state               500  the store refused or did not answer;
+    │                                                  503  it says when to ask again
     ├── ModelInvocationError       model_invocation    502  a model's API refused or failed
     ├── ProviderError              model_invocation    502  the same, from a provider of one's own
     ├── OutputError                output              502  the model's answer is not usable
@@ -122,6 +123,11 @@ class StateError(LambdaLLMError):
     """The store refused or did not answer; the message says whether anything was written."""
 
     code = "state"
+
+    @property
+    def status(self) -> int:  # type: ignore[override]  # of each error, not of all
+        """503 where waiting is known to help, 500 elsewhere."""
+        return 500 if self.retry_after_seconds is None else 503
 
 
 class ModelInvocationError(LambdaLLMError):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from lambdallm_wire.sessions import Receipt
+
 ID_CHARACTERS_MAX = 256
 
 _SERVICE_KEYS = (
@@ -51,6 +53,7 @@ aws-lambda-powertools' tests, 2026-11. The last four: Bedrock agents, Firehose, 
 _SESSION_FIELDS = ("session_id", "sessionId")
 _SESSION_HEADER = "x-session-id"
 _IDENTITY_HEADER = "idempotency-key"
+_RECEIPT_HEADER = "x-lambdallm-exchange"
 
 
 class Incoming:
@@ -66,6 +69,7 @@ class Incoming:
         session_id: None when the event names none.
         identity: What makes it the same event when it comes again; None: the request id does.
         lists_headers: Whether its sender wants `multiValueHeaders` back (ALB).
+        after: What its sender has seen of the session, None where it does not say.
         fault: What is wrong with its ids; raised when the unit of work is open, if a session is
             declared, which they are for.
     """
@@ -85,6 +89,7 @@ class Incoming:
         self.session_id = session_id
         self.identity = identity
         self.lists_headers = False
+        self.after: Receipt | None = None
         self.fault: _errors.InvalidRequestError | None = None
 
     @property
@@ -142,6 +147,9 @@ def read(event: Any, *, in_lambda: bool = True) -> Incoming:
         return Incoming("direct", event)
     shape = _shape(event, in_lambda=in_lambda)
     if shape == "service":
+        asked = _asked_of_app_sync(event)
+        if asked is not None:
+            return _checked(Incoming(shape, event, session_id=asked))
         return Incoming(shape, event, identity=_service_identity(event))
     if shape == "direct":
         return _checked(Incoming(shape, event, session_id=_field(event, _SESSION_FIELDS)))
@@ -159,11 +167,18 @@ def read(event: Any, *, in_lambda: bool = True) -> Incoming:
         identity=headers.get(_IDENTITY_HEADER) or None,
     )
     incoming.lists_headers = "multiValueHeaders" in event and "headers" not in event
-    return _checked(incoming)
+    return _checked(incoming, receipt=headers.get(_RECEIPT_HEADER))
 
 
-def _checked(incoming: Incoming) -> Incoming:
-    """Refuse ids that could not be part of a key."""
+def _checked(incoming: Incoming, *, receipt: str | None = None) -> Incoming:
+    """Refuse ids that could not be part of a key, and what is no receipt."""
+    if receipt:
+        from lambdallm import _receipts
+
+        try:
+            incoming.after = _receipts.decode(receipt)
+        except _errors.InvalidRequestError as fault:
+            incoming.fault = fault
     ids: tuple[tuple[str, object], ...] = (
         ("session id", incoming.session_id),
         ("Idempotency-Key", incoming.identity),
@@ -281,6 +296,15 @@ def _session_id(event: Mapping[str, Any], body: Any, headers: Mapping[str, str])
         _field(request, ("connectionId",)),
     )
     return next((place for place in places if place is not None), None)
+
+
+def _asked_of_app_sync(event: Mapping[str, Any]) -> Any:
+    """Return what a GraphQL request names among its arguments, or in an `input` of them."""
+    arguments = event.get("arguments")
+    if not isinstance(arguments, dict) or not isinstance(event.get("info"), dict):
+        return None
+    found = _field(arguments, _SESSION_FIELDS)
+    return found if found is not None else _field(arguments.get("input"), _SESSION_FIELDS)
 
 
 def _field(fields: Any, names: tuple[str, ...]) -> Any:

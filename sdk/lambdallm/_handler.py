@@ -193,8 +193,12 @@ def _begin(options: _Options, incoming: Incoming, context: LambdaLLMContext) -> 
     known = incoming.session_id or declared.session_id
     session_id = known or _settings.random_id()
     identity = incoming.identity or context.work.work_id
-    context.work.begin(declared.rule(session_id, identity))
-    context.open_session(declared, session_id)
+    owner = declared.owner_of(incoming.event, context)
+    rule = declared.rule(session_id, identity, owner, asks=context.model.wire_name)
+    if incoming.after is not None and session_id == incoming.session_id:
+        rule["after"] = incoming.after
+    context.work.begin(rule)
+    context.open_session(declared, session_id, owner)
     return None if known else session_id
 
 
@@ -213,6 +217,8 @@ def _run(
             new_session_id = None
         response = _responses.from_value(value, incoming, new_session_id=new_session_id)
         _end(context, "ok", "", started)
+        if context.session is not None and context.session.durability == "after_response":
+            response = _responses.with_receipt(response, context.session.receipt, incoming)
     except BaseException as error:
         _end_failed(context, error, started)
         if isinstance(error, Exception):

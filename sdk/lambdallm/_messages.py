@@ -31,7 +31,10 @@ class Message:
         content: Text, or blocks in the form of Bedrock's Converse.
         timestamp: Epoch seconds.
         metadata: Stored beside it.
+        pinned: Whether it stays in every window.
     """
+
+    pinned = False
 
     def __init__(
         self,
@@ -39,12 +42,16 @@ class Message:
         content: Any,
         timestamp: float | None = None,
         metadata: dict[str, Any] | None = None,
+        *,
+        pinned: bool = False,
     ) -> None:
         """Make one, now if no time is given."""
         self.role = role
         self.content = content
         self.timestamp = _settings.epoch_ms() / 1_000 if timestamp is None else timestamp
         self.metadata = {} if metadata is None else metadata
+        if pinned:
+            self.pinned = True
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as a dict."""
@@ -54,17 +61,22 @@ class Message:
     def from_dict(cls, fields: Mapping[str, Any]) -> Message:
         """Make one from `to_dict`'s result."""
         return cls(
-            fields["role"], fields["content"], fields.get("timestamp"), fields.get("metadata")
+            fields["role"],
+            fields["content"],
+            fields.get("timestamp"),
+            fields.get("metadata"),
+            pinned=fields.get("pinned") is True,
         )
 
     def to_turn(self) -> dict[str, Any]:
         """Return it as a turn on the wire (`lambdallm_wire.sessions`)."""
-        return {
+        turn = {
             "role": self.role,
             "content": self.content,
             "metadata": self.metadata,
             "at_epoch_ms": round(self.timestamp * 1_000),
         }
+        return {**turn, "pinned": True} if self.pinned else turn
 
     @classmethod
     def from_turn(cls, turn: Mapping[str, Any]) -> Message:
@@ -72,7 +84,9 @@ class Message:
         content = turn["content"]
         if turns.content_fault_of(content) is not None:
             content = json.dumps(content, ensure_ascii=False)
-        return cls(turn["role"], content, turn["at_epoch_ms"] / 1_000, turn["metadata"])
+        pinned = turn.get("pinned") is True
+        at = turn["at_epoch_ms"] / 1_000
+        return cls(turn["role"], content, at, turn["metadata"], pinned=pinned)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Message) and vars(self) == vars(other)
@@ -235,7 +249,15 @@ def _without_blanks(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
         content = message["content"]
         if isinstance(content, str) and not content.strip():
             message["content"] = json.dumps(content)
+        elif isinstance(content, (list, tuple)):
+            message["content"] = [_without_blank(block) for block in content]
     return messages
+
+
+def _without_blank(block: Any) -> Any:
+    if isinstance(block, dict) and isinstance(block.get("text"), str) and not block["text"].strip():
+        return {**block, "text": json.dumps(block["text"])}
+    return block
 
 
 def _to_message(each: Any) -> dict[str, Any]:

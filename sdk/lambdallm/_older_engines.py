@@ -16,12 +16,29 @@ OWN_VECTORS_VERSION = 4
 """Of the wire: it brought vectors by providers of the user's own."""
 
 
+_WITHOUT = {
+    "principal": "keep sessions by their owners",
+    "store": "keep a session in a store of its own",
+    "after": "wait for what its reader has seen of a session",
+}
+
+
+def refusal_of(field: str) -> _errors.ConfigurationError:
+    """Make the error of a session that an older engine would read otherwise than it was meant."""
+    return _errors.ConfigurationError(
+        f"The lambdallm layer is too old to {_WITHOUT[field]}: update it. Nothing was written."
+    )
+
+
 def adapt(route: routes.Route, message: dict[str, Any], version: int) -> None:
     """Leave out what an older engine does not know, and refuse what it would drop.
 
     Raises:
         ConfigurationError: It cannot do what is asked. Nothing was sent.
     """
+    if route is routes.APPEND and any(turn.get("pinned") for turn in message["turns"]):
+        reason = "The lambdallm layer is too old to pin messages: update it. It was not stored."
+        raise _errors.ConfigurationError(reason)
     if version >= OWN_VECTORS_VERSION or route is not routes.EMBED:
         return
     own = message.pop("own_providers", ())

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lambdallm._events import Incoming
 
 SESSION_HEADER = "x-session-id"
+RECEIPT_HEADER = "x-lambdallm-exchange"
 _JSON = "application/json"
 _PROBLEM = "application/problem+json"
 
@@ -39,6 +40,13 @@ def from_value(value: Any, incoming: Incoming, *, new_session_id: str | None = N
         response = _response(200, _JSON, body, incoming)
     if new_session_id is not None:
         _add_header(response, SESSION_HEADER, new_session_id, incoming)
+    return response
+
+
+def with_receipt(response: Any, receipt: str | None, incoming: Incoming) -> Any:
+    """Say which exchange the answer tells of, where it may have left before it was stored."""
+    if receipt is not None and incoming.shape != "service":
+        _add_header(response, RECEIPT_HEADER, receipt, incoming)
     return response
 
 

@@ -7,51 +7,36 @@ by hand    Session().load("id") … save()    in a script, with a unit of work o
 
 from __future__ import annotations
 
-import json
-from enum import Enum
-
-from lambdallm import _errors, _events, _log, _settings
+from lambdallm import (
+    _by_hand,
+    _errors,
+    _events,
+    _memory,
+    _metadata,
+    _owners,
+    _settings,
+    _store_names,
+)
+from lambdallm._async_session import AsyncTwins
+from lambdallm._memory import MemoryStrategy
 from lambdallm._messages import History, Message
 from lambdallm._work import Work
 from lambdallm_wire import turns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-    from lambdallm_wire.sessions import Memory, SessionRule
+    from lambdallm_wire.sessions import Receipt, SessionRule
 
 DURABILITIES = ("before_response", "after_response")
 
 SCRIPT_SECONDS = 900
 """Time allowed to a session used by hand: as long as the longest invocation."""
 
-_warned_of_memory = False
 
-
-class MemoryStrategy(Enum):
-    """Which messages of a long conversation a handler sees."""
-
-    FULL_HISTORY = "full_history"
-    SLIDING_WINDOW = "sliding_window"
-    SUMMARY = "summary"
-    SEMANTIC = "semantic"
-
-    @classmethod
-    def SLIDING_WINDOW_N(cls, max_messages: int = 20) -> SlidingWindow:  # noqa: N802 - the earlier package's name
-        """Return a sliding window of that many messages."""
-        return SlidingWindow(max_messages)
-
-
-class SlidingWindow:
-    """The last `max_messages` messages."""
-
-    def __init__(self, max_messages: int = 20) -> None:
-        self.max_messages = max_messages
-        self.strategy = "sliding_window"
-
-
-class Session:
+class Session(AsyncTwins):
     """A conversation.
 
     Outside an invocation it keeps messages in this object; `load` and `save` go to the store.
@@ -61,45 +46,59 @@ class Session:
         self,
         store: str = "dynamodb",
         ttl_hours: float = 24,
-        memory: MemoryStrategy | SlidingWindow = MemoryStrategy.SLIDING_WINDOW,
+        memory: _memory.AnyMemory = MemoryStrategy.SLIDING_WINDOW,
         max_messages: int = 20,
         session_id: str | None = None,
         messages: list[Message] | None = None,
         metadata: dict[str, Any] | None = None,
         durability: str = "before_response",
+        owner: str | Callable[[Any, Any], str] | None = "authorizer",
     ) -> None:
         """Declare it.
 
         Args:
-            store: What the session was written for. Where it lies is said by LAMBDALLM_STORE.
+            store: A store's URL, or its kind; by default where LAMBDALLM_STORE says.
             ttl_hours: From its last message until it is unreadable.
-            memory: Which messages come back. SUMMARY and SEMANTIC are a sliding window for now.
-            max_messages: Length of the sliding window.
+            memory: Which messages come back: a `MemoryStrategy`, or a function that gets all
+                messages and returns those to send.
+            max_messages: Of strategies that have no number of their own.
             session_id: For events that name none.
             messages: To begin with; they are not stored.
             metadata: To begin with; a stored session's own takes its place.
             durability: `before_response` waits for the store before the response leaves,
                 `after_response` does not.
+            owner: Whose it is, besides its id: "authorizer" is the principal that an authorizer
+                in front of the function names, if there is one; "required" the same, and an event
+                that has none is refused; a function of the event and the context that returns
+                it; None for one session for all who know its id.
         """
         if durability not in DURABILITIES:
             message = f"durability={durability!r}: use {' or '.join(map(repr, DURABILITIES))}."
             raise _errors.ConfigurationError(message)
+        _owners.check_rule(owner)
+        _memory.check(memory)
         self.store = store
         self.ttl_hours = ttl_hours
         self.memory = memory
         self.max_messages = max_messages
         self.session_id = session_id
         self.durability = durability
+        self.owner = owner
+        self._owned_by = ""
         self._messages = list(messages or [])
         self._metadata = {} if metadata is None else metadata
-        self._metadata_stored = _canonical(self._metadata)
+        self._metadata_stored = _metadata.canonical(self._metadata)
         self._unsent: list[Message] = []
         self._work: Work | None = None
         self._owns_work = False
         self._slid = False
         self._read = True
+        self._version = 0
+        self._base_version = 0
+        self._spoken: list[Message] = []
+        self._asking: Work | None = None
 
-    def open(self, work: Work, session_id: str) -> Session:
+    def open(self, work: Work, session_id: str, owner: str = "") -> Session:
         """Return a live copy, bound to a unit of work that was begun with its rule."""
         live = Session(
             self.store,
@@ -107,23 +106,48 @@ class Session:
             self.memory,
             self.max_messages,
             session_id,
-            [Message.from_dict(_copied(each.to_dict())) for each in self._messages],
-            _copied(self._metadata),
+            [Message.from_dict(_metadata.copied(each.to_dict())) for each in self._messages],
+            _metadata.copied(self._metadata),
             self.durability,
+            self.owner,
         )
-        live._work = work
+        live._work = live._asking = work
+        live._owned_by = owner
         live._read = False
         return live
 
-    def rule(self, session_id: str, identity: str) -> SessionRule:
-        """Return what `begin` is told of it (`lambdallm_wire.sessions.SessionRule`)."""
-        return {
+    def owner_of(self, event: Any, context: Any) -> str:
+        """Return whose session an event is about, "" for nobody's.
+
+        Raises:
+            ConfigurationError: An authorizer has let the event in and does not say whom.
+            UnauthorizedError: It has to be somebody's, and nothing says whose.
+        """
+        return _owners.owner_of(self.owner, event, context)
+
+    def rule(
+        self, session_id: str, identity: str, owner: str = "", *, asks: str = ""
+    ) -> SessionRule:
+        """Return what `begin` is told of it (`lambdallm_wire.sessions.SessionRule`).
+
+        `asks` is the model of the handler, "" where it is not known.
+
+        Raises:
+            ConfigurationError: Its store is none, or contradicts LAMBDALLM_STORE.
+        """
+        rule: SessionRule = {
             "session_id": session_id,
             "identity": identity,
             "ttl_seconds": max(1, round(self.ttl_hours * 3_600)),
-            "memory": self._memory(),
+            "memory": _memory.to_wire(self.memory, self.max_messages, asks),
             "durability": self.durability,  # type: ignore[typeddict-item]  # checked in __init__
         }
+        if owner:
+            rule["principal"] = owner
+        url = _store_names.url_of(self.store)
+        if url:
+            rule["store"] = url
+        return rule
 
     # Reading
 
@@ -155,46 +179,98 @@ class Session:
         return self.messages[-1] if self.messages else None
 
     def get_history(self) -> list[dict[str, Any]]:
-        """Return the messages as `{"role": …, "content": …}`."""
-        return [{"role": each.role, "content": each.content} for each in self.messages]
+        """Return the messages to send, as `{"role": …, "content": …}`.
+
+        Those of `messages` that a model's API takes together: no answer before the first question,
+        no call of a tool without its result. A memory that is a function chooses them here.
+        """
+        chosen = _memory.to_send(self.memory, self.messages)
+        return [{"role": each.role, "content": each.content} for each in chosen]
 
     def format_history(self) -> History:
         """Return the conversation as text; `context.invoke` takes it with its roles."""
         return History(self.get_history())
 
-    def load(self, session_id: str) -> Session:
+    @property
+    def version(self) -> int:
+        """How many exchanges the session has ever had: as it was read, or after `save`; 0: new."""
+        self._ensure_read()
+        return self._version
+
+    @property
+    def receipt(self) -> str | None:
+        """What a later reader presents to be shown nothing older than this event's answer.
+
+        In the form of the header `x-lambdallm-exchange`. None until the answer was added: before
+        that there is nothing to wait for.
+        """
+        from lambdallm import _receipts
+
+        if self._work is None or not self._spoken or self._spoken[-1].role != "assistant":
+            return None
+        until = self._work.deadline_epoch_ms
+        return _receipts.encode(self._work.identity, self._base_version, until)
+
+    def load(
+        self,
+        session_id: str | None = None,
+        *,
+        owner: str | None = None,
+        after: str | None = None,
+    ) -> Session:
         """Read the session of that id; one that does not exist is empty.
 
-        In a handler whose event named the same session this reads nothing again.
+        In a handler whose event named the same session this reads nothing again, unless `after`
+        says that something has come since.
+
+        Args:
+            session_id: By default the one that it has.
+            owner: Whose it is, as `lambdallm sessions list` shows it; by default the event's own,
+                in a script nobody's.
+            after: A `receipt`: what it tells of is waited for, two seconds at most.
 
         Raises:
-            InvalidRequestError: It is no id.
-            StateError: The store did not answer. Nothing is known about the session.
+            InvalidRequestError: It is no id, or `after` no receipt.
+            StateError: The store did not answer, or what was to be waited for is not there.
+                Nothing is known about the session.
         """
-        if self._work is None or self._owns_work or session_id != self.session_id:
-            self._begin_own_work(session_id)
-        self._ensure_read()
+        session_id = self.session_id if session_id is None else session_id
+        whose = self._owned_by if owner is None else owner and _owners.checked(owner)
+        here = session_id == self.session_id and whose == self._owned_by
+        if self._work is None or self._owns_work or not here:
+            self._begin_own_work(session_id, whose)
+        if after:
+            from lambdallm import _receipts
+
+            self._messages, self._read = [*self._spoken], False
+            self._ensure_read(_receipts.decode(after))
+        else:
+            self._ensure_read()
         return self
 
     # Writing
 
-    def add_message(self, role: str, content: Any, **metadata: Any) -> None:
+    def add_message(
+        self, role: str, content: Any, *, pinned: bool = False, **metadata: Any
+    ) -> None:
         """Add a message. In a handler it is on its way to the store when this returns.
 
         Args:
             role: `user`, `assistant` or `system`.
             content: Text, or a list of blocks in the form of Bedrock's Converse.
+            pinned: It stays in every window, with its question or its answer.
             **metadata: Stored beside it.
 
         Raises:
             InvalidRequestError: It is none of this, no JSON, or too long to be kept. It was not
                 added.
         """
-        message = Message(role, content, metadata=metadata)
+        message = Message(role, content, metadata=metadata, pinned=pinned)
         fault = turns.fault_of(message.to_turn())
         if fault is not None:
             raise _errors.InvalidRequestError(fault)
         self._messages.append(message)
+        self._spoken.append(message)
         self._unsent.append(message)
         if self._read:
             self._slide()
@@ -203,7 +279,7 @@ class Session:
 
     def clear(self) -> None:
         """Forget all messages, the stored ones too."""
-        self._messages, self._unsent, self._read = [], [], True
+        self._messages, self._unsent, self._spoken, self._read = [], [], [], True
         if self._work is not None:
             self._work.append([], metadata=None, clear=True)
 
@@ -218,54 +294,76 @@ class Session:
             if not self.session_id:
                 message = "This session has no id: load(id) it, or set session_id."
                 raise _errors.ConfigurationError(message)
-            self._begin_own_work(self.session_id, keep=True)
+            self._begin_own_work(self.session_id, self._owned_by, keep=True)
         self.send_changes()
         assert self._work is not None  # noqa: S101 - _begin_own_work has set it or raised
-        self._work.save()
+        self._version = max(self._version, self._work.save())
+
+    def close(self) -> None:
+        """End what was begun by `load` or `save` in a script, waiting for the store.
+
+        In a handler the end of the event does it.
+
+        Raises:
+            StateError: The store did not confirm the last messages.
+        """
+        self.__exit__(None, None, None)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """As an event ends: what nobody answered is forgotten if the block failed."""
+        self.finish(*(("ok",) if error is None else ("error", type(error).__name__)))
 
     def send_changes(self) -> None:
         """Hand over what was not yet: changed metadata, messages of before the first `save`."""
-        if self._unsent or (self._read and _canonical(self._metadata) != self._metadata_stored):
+        changed = self._read and _metadata.canonical(self._metadata) != self._metadata_stored
+        if self._unsent or changed:
             self._send()
 
-    def finish(self, outcome: str) -> None:
+    def finish(self, outcome: str, error_code: str = "") -> None:
         """At the end of a handler: hand over the changes, and end what was loaded beside.
 
         Raises:
             StateError: The store did not confirm what this session wrote under its own work.
         """
-        if outcome == "ok":
+        if outcome == "ok" and self._work is not None:
             self.send_changes()
         if self._work is not None and self._owns_work:
-            self._work.end(outcome, "", 0.0)
+            _by_hand.end(self._work, outcome, error_code)
 
-    def _begin_own_work(self, session_id: str, *, keep: bool = False) -> None:
+    def _begin_own_work(self, session_id: Any, owner: str, *, keep: bool = False) -> None:
         if not _events.is_id(session_id):
             message = "A session id is 1 to 256 printable ASCII characters without '#'."
             raise _errors.InvalidRequestError(message)
+        if not owner and self.owner == _owners.REQUIRED:
+            raise _owners.nobody()
         deadline = _settings.epoch_ms() + SCRIPT_SECONDS * 1_000
         if self._work is not None and not self._owns_work:
             deadline = self._work.deadline_epoch_ms
         if self._work is not None and self._owns_work:
             work, self._work = self._work, None
-            work.end("ok", "", 0.0)
+            _by_hand.end(work)
         work_id = f"session-{_settings.random_id()}"
         work = Work(work_id, work_id, deadline)
-        work.begin(self.rule(session_id, work_id))
-        self.session_id = session_id
+        work.begin(self.rule(session_id, work_id, owner))
+        _by_hand.begun(self, work)
+        self.session_id, self._owned_by, self._version = session_id, owner, 0
         self._work, self._owns_work = work, True
         if not keep:
-            self._messages, self._unsent, self._metadata = [], [], {}
+            self._messages, self._unsent, self._spoken, self._metadata = [], [], [], {}
         self._read = keep
 
-    def _ensure_read(self) -> None:
+    def _ensure_read(self, after: Receipt | None = None) -> None:
         if self._read or self._work is None:
             return
-        window = self._work.window()
+        window = self._work.window(after, _memory.question_of(self.memory, self._spoken))
+        self._version = self._base_version = window["version"]
         self._messages[:0] = [Message.from_turn(turn) for turn in window["turns"]]
         if window["version"]:
             self._metadata = window["metadata"]
-        self._metadata_stored = _canonical(window["metadata"])
+        self._metadata_stored = _metadata.canonical(window["metadata"])
         self._read = True
         self._slide()
 
@@ -273,73 +371,25 @@ class Session:
         assert self._work is not None  # noqa: S101 - callers have looked
         metadata = None
         if self._read:
-            canonical = _canonical(self._metadata)
+            canonical = _metadata.canonical(self._metadata)
             if canonical != self._metadata_stored:
                 metadata, self._metadata_stored = self._metadata, canonical
         unsent = [message.to_turn() for message in self._unsent]
+        self._name_calls(unsent)
         self._work.append(unsent, metadata=metadata, clear=False)
         self._unsent = []
 
-    def _memory(self) -> Memory:
-        if self.memory == MemoryStrategy.FULL_HISTORY:
-            return {"strategy": "full_history"}
-        if self.memory in (MemoryStrategy.SUMMARY, MemoryStrategy.SEMANTIC):
-            _warn_of_memory(self.memory)
-        return {"strategy": "sliding_window", "max_messages": self._window_length()}
-
-    def _window_length(self) -> int:
-        if isinstance(self.memory, SlidingWindow):
-            return self.memory.max_messages
-        return self.max_messages
+    def _name_calls(self, unsent: list[dict[str, Any]]) -> None:
+        """Write down which model calls led to an answer, so that they can be deleted with it."""
+        asking = self._asking or self._work
+        if asking is None or not unsent or unsent[-1]["role"] != "assistant":
+            return
+        unsent[-1].update(asking.lengths.of(unsent[-1]["content"]))
+        unsent[-1].update(asking.lengths.take_ids())
 
     def _slide(self) -> None:
-        """Keep the newest messages and every system message.
-
-        Once something was dropped, a question is never preceded by an answer without its own
-        question: models refuse a conversation that begins with an answer.
-        """
-        if self.memory == MemoryStrategy.FULL_HISTORY:
-            return
-        first = max(0, len(self._messages) - self._window_length())
-        self._slid = self._slid or first > 0
-        if self._slid and self._messages and self._messages[-1].role == "user":
-            while self._messages[first].role != "user":
-                first += 1
-        if first:
-            dropped = self._messages[:first]
-            self._messages[:first] = [each for each in dropped if each.role == "system"]
+        """Leave out what a sliding window does not show."""
+        self._slid = _memory.slide_on(self.memory, self.max_messages, self._messages, self._slid)
 
     def __repr__(self) -> str:
         return f"Session(session_id={self.session_id!r}, ttl_hours={self.ttl_hours})"
-
-
-def _canonical(metadata: object) -> str:
-    """Return it as JSON, by which a change is noticed; keys become strings as they do there.
-
-    Raises:
-        TypeError: It is no dict, or holds what JSON cannot.
-    """
-    if not isinstance(metadata, dict):
-        message = f"session.metadata is a dict, not {type(metadata).__name__}."
-        raise TypeError(message)
-    try:
-        try:
-            return json.dumps(metadata, sort_keys=True, allow_nan=False)
-        except TypeError:  # keys of several types have no order before they are strings
-            strings = json.loads(json.dumps(metadata, allow_nan=False))
-            return json.dumps(strings, sort_keys=True)
-    except (TypeError, ValueError, RecursionError) as error:
-        message = f"session.metadata holds what JSON cannot: {error}."
-        raise TypeError(message) from error
-
-
-def _copied(value: Any) -> Any:
-    """Copy through JSON, which is how it would come back from the store."""
-    return json.loads(json.dumps(value)) if value else type(value)()
-
-
-def _warn_of_memory(memory: Any) -> None:
-    global _warned_of_memory  # noqa: PLW0603 - once per process
-    if not _warned_of_memory:
-        _warned_of_memory = True
-        _log.write("WARNING", f"MemoryStrategy.{memory.name} is a sliding window in this version.")

@@ -53,6 +53,11 @@ def environ_with(overrides: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **overrides}
 
 
+def store_url() -> str:
+    """Return what LAMBDALLM_STORE says, "" for nothing."""
+    return os.environ.get(names.ENVIRONMENT_STORE, "").strip()
+
+
 def epoch_ms() -> int:
     """Wall clock in milliseconds since 1970, for deadlines and expiries."""
     return time.time_ns() // 1_000_000

@@ -28,7 +28,7 @@ from lambdallm._connection import (
 from lambdallm._lines import Lines
 from lambdallm._pool import Pool
 from lambdallm._token import SidecarAbsentError, absence, read_pid, read_token
-from lambdallm_wire import codec, names, routes
+from lambdallm_wire import codec, names, routes, windows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class SidecarTransport:
         return True
 
     def _encode(self, route: routes.Route, message: Any) -> bytes:
-        if route is routes.BEGIN and message.get("session"):
+        if route is routes.BEGIN and windows.is_read_at_once(message.get("session")):
             message = {**message, "window_follows": True}
         body = None if message is None else codec.encode(message)
         return http1.encode_request(route.method, route.path, self._head, body)
@@ -229,7 +229,7 @@ class SidecarTransport:
             raise Unsent
         work_id = message.get("work_id", "") if message else ""
         if route is routes.BEGIN:
-            return self._begin(work_id, data, with_session=bool(message.get("session")))
+            return self._begin(work_id, data, windows.is_read_at_once(message.get("session")))
         if route is routes.END:
             return self._end(work_id, data, timeout_seconds)
         line = self._lines.of(work_id)
@@ -254,7 +254,7 @@ class SidecarTransport:
                 return reply  # else the token has changed since it was asked for
         return self._pooled(route, data, timeout_seconds)
 
-    def _begin(self, work_id: str, data: bytes, *, with_session: bool) -> Reply:
+    def _begin(self, work_id: str, data: bytes, with_session: bool) -> Reply:
         line = self._lines.take(work_id, self._pool.connect)
         try:
             with line.lock:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 from _thread import allocate_lock
 
-from lambdallm import __version__, _errors, _settings, _sidecar, _transport, _unit_names
+from lambdallm import __version__, _errors, _owners, _settings, _sidecar, _transport, _unit_names
+from lambdallm._call_lengths import CallLengths
 from lambdallm._connection import SidecarLostError
 from lambdallm_wire import names, routes
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from lambdallm._reply_stream import Lines
     from lambdallm._transport import Transport
     from lambdallm_wire.chat import ChatRequest
-    from lambdallm_wire.sessions import SessionRule
+    from lambdallm_wire.sessions import Receipt, SessionRule
 
 BEGIN_SECONDS = 2.0
 """`begin` and `append` wait for nothing, in the embedded engine too."""
@@ -39,6 +40,8 @@ CONTINUING_VERSION = 2
 
 DROP_IN_VERSION = 3
 """Of the wire: from it on, the sidecar serves unmodified clients."""
+
+_NEW_CALLS = (routes.CHAT, routes.STREAM, routes.EMBED)
 
 _ASKED_ONCE = (routes.CHAT, routes.STREAM, routes.EMBED, routes.PERFORMED)
 """What may be billed. It is never sent again."""
@@ -78,6 +81,7 @@ class Work:
         self._writer = ""
         self._wire_version = names.WIRE_VERSION
         self._said: list[dict[str, Any]] = []
+        self.lengths = CallLengths()
         self._spent = _NOTHING
         self._spent_before = _NOTHING
 
@@ -90,7 +94,8 @@ class Work:
         """Open it; the session's read starts at once.
 
         Raises:
-            ConfigurationError: A session is declared, and no store is configured.
+            ConfigurationError: A session is declared, and no store is configured, or the layer is
+                too old to know whose it is.
             SidecarError: Nobody serves this process.
         """
         self._open(session)
@@ -127,6 +132,12 @@ class Work:
         self._writer = reply.get("writer", "")
         self._wire_version = reply.get("wire_version", 1)
         self._transport = transport
+        dropped = _owners.dropped_of(session, reply)
+        if dropped:
+            from lambdallm import _older_engines
+
+            self.end("error", "configuration", 0.0)
+            raise _older_engines.refusal_of(dropped)
 
     def end(self, outcome: str, error_code: str, handler_ms: float) -> None:
         """Close it, once everything that is to be waited for is stored.
@@ -196,6 +207,8 @@ class Work:
         """Take the totals of an answer, and add what was spent before under other engines."""
         if "perform" in reply:
             return reply
+        if "text" in reply:
+            self.lengths.answered(reply)
         self._spent = (reply["total_cost_pico_usd"], reply["total_unpriced_calls"])
         before = self._spent_before
         if before != _NOTHING:
@@ -228,10 +241,29 @@ class Work:
             return None
         return transport.url + api if self._wire_version >= DROP_IN_VERSION else None
 
-    def window(self) -> dict[str, Any]:
-        """Wait for the session's read and return what it found."""
-        window: dict[str, Any] = self._ask(routes.WINDOW, {})
+    def window(self, after: Receipt | None = None, query: str = "") -> dict[str, Any]:
+        """Wait for the session's read and return what it found.
+
+        Args:
+            after: What has been seen of it: it is read again, and is not older than that.
+            query: What is about to be asked, for a memory that recalls.
+        """
+        message: dict[str, Any] = {"query": query} if query else {}
+        if after is None:
+            window: dict[str, Any] = self._ask(routes.WINDOW, message)
+        else:
+            window = self._ask(routes.WINDOW, {**message, "after": after})
+            if "after" not in window.get("understood", ()):
+                from lambdallm import _older_engines
+
+                raise _older_engines.refusal_of("after")
         return window
+
+    @property
+    def identity(self) -> str:
+        """Of its exchange, "" before it has begun with a session."""
+        identity: str = (self._begin.get("session") or {}).get("identity", "")
+        return identity
 
     def append(
         self, turns: list[dict[str, Any]], *, metadata: dict[str, Any] | None, clear: bool
@@ -247,13 +279,14 @@ class Work:
         if isinstance(self._transport, _sidecar.SidecarTransport):
             self._said.append(message)
 
-    def save(self) -> None:
-        """Wait until the store has confirmed every turn.
+    def save(self) -> int:
+        """Wait until the store has confirmed every turn; return the session's version then.
 
         Raises:
             StateError: It did not; the message says what is known.
         """
-        self._ask(routes.SAVE, {})
+        version: int = self._ask(routes.SAVE, {}).get("version", 0)
+        return version
 
     def _begin_in_child(self) -> None:
         """Begin anew after a fork, under a name of its own: the parent goes on with this one.
@@ -283,6 +316,8 @@ class Work:
         transport = self._transport
         assert transport is not None  # noqa: S101 - begin() has set it or raised
         message["work_id"] = self.work_id
+        if route in _NEW_CALLS:
+            self.lengths.ask(message)
         if timeout_seconds is None:
             timeout_seconds = self._seconds(self.deadline_epoch_ms)
         self._adapt(route, message)
@@ -299,7 +334,7 @@ class Work:
 
     def _adapt(self, route: routes.Route, message: Any) -> None:
         """Refuse what an older engine would drop in silence."""
-        if self._wire_version < names.WIRE_VERSION and route in _ASKED_ONCE:
+        if self._wire_version < names.WIRE_VERSION and route in (*_ASKED_ONCE, routes.APPEND):
             from lambdallm import _older_engines
 
             _older_engines.adapt(route, message, self._wire_version)
@@ -320,6 +355,8 @@ class Work:
             transport = _instead_of(lost, error)
             begin = {**self._begin, "continues": self._writer} if self._writer else self._begin
             reply = transport.request(routes.BEGIN, begin, timeout_seconds=BEGIN_SECONDS)
+            if _owners.dropped_of(self._begin["session"], reply):
+                raise error  # an older engine would go on in another session
             if self._said:
                 if reply["wire_version"] < CONTINUING_VERSION:
                     raise error  # an older engine would take what is stored for another delivery's

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
+from lambdallm_cli.redis_reading import is_redis, read_item, read_pages, without_password
 from lambdallm_wire import names
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 DEFAULT_URL = "sqlite:///.lambdallm/lambdallm.db"
 """Outside Lambda, when LAMBDALLM_STORE names none."""
 
-_FORMS = "dynamodb://TABLE[?region=REGION] or sqlite:///PATH"
+_FORMS = "dynamodb://TABLE[?region=REGION], redis://HOST or sqlite:///PATH"
 _PREFIX, _SORT_KEY = "CALL#", "CALL"
 _SELECT = "SELECT pk, attributes FROM items WHERE sk = ? AND pk >= ? AND pk < ?"
 
@@ -85,12 +87,16 @@ def read_call(url: str, call_id: str) -> dict[str, Any] | None:
         key = {"pk": {"S": _PREFIX + call_id}, "sk": {"S": _SORT_KEY}}
         reply = _ask("dynamodb", region, "get_item", TableName=table, Key=key, ConsistentRead=True)
         return _from_item(reply["Item"]) if "Item" in reply else None
+    if is_redis(url):
+        with _told_of_redis(url):
+            found = read_item(url, _PREFIX + call_id, _SORT_KEY)
+        return found and {"id": call_id, **found}
     rows = _select(_path_of(url), (_SORT_KEY, _PREFIX + call_id, _PREFIX + call_id + "\0"))
     return next((_from_row(row) for row in rows), None)
 
 
-def store_of_function(name: str, region: str | None) -> str:
-    """Return what a deployed function's LAMBDALLM_STORE says.
+def variables_of_function(name: str, region: str | None) -> dict[str, str]:
+    """Return a deployed function's variables; its LAMBDALLM_STORE says a region then.
 
     Raises:
         UsageError: There is no such function here, or it has no store.
@@ -99,27 +105,48 @@ def store_of_function(name: str, region: str | None) -> str:
     if name.startswith("arn:"):
         region = name.split(":")[3]
     found = _ask("lambda", region, "get_function_configuration", FunctionName=name)
-    variables = (found.get("Environment") or {}).get("Variables") or {}
+    variables = dict((found.get("Environment") or {}).get("Variables") or {})
     url = str(variables.get(names.ENVIRONMENT_STORE, "")).strip()
     if not url:
-        message = f"The function {name!r} has no {names.ENVIRONMENT_STORE}: it records no calls."
+        message = f"The function {name!r} has no {names.ENVIRONMENT_STORE}: it keeps nothing."
         raise UsageError(message)
     if urlsplit(url).scheme == "dynamodb" and "region=" not in url and region:
         url += f"?region={region}"
-    return url
+    return {**variables, names.ENVIRONMENT_STORE: url}
 
 
 def _pages(url: str, since_epoch_ms: int) -> Iterator[list[dict[str, Any]]]:
     if urlsplit(url).scheme == "dynamodb":
         yield from _scan(*_table_of(url), since_epoch_ms)
         return
+    if is_redis(url):
+        with _told_of_redis(url):
+            yield from read_pages(url, _PREFIX, _SORT_KEY)
+        return
     bounds = (_SORT_KEY, _PREFIX, _PREFIX + "\U0010ffff")
     yield [_from_row(row) for row in _select(_path_of(url), bounds)]
 
 
+@contextmanager
+def _told_of_redis(url: str) -> Iterator[None]:
+    shown = without_password(url)
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        message = f"{shown} is read by redis-py: pip install redis"
+        raise UsageError(message) from error
+    except ValueError as error:
+        message = f"{shown!r} is no Redis: give {_FORMS}."
+        raise UsageError(message) from error
+    except OSError as error:
+        message = f"{shown}: {error}"
+        raise UnreachableError(message) from error
+
+
 def _path_of(url: str) -> Path:
     if not url.startswith("sqlite:///") or url == "sqlite:///":
-        message = f"{url!r} holds no call records that could be read here: give {_FORMS}."
+        shown = without_password(url)
+        message = f"{shown!r} holds no call records that could be read here: give {_FORMS}."
         raise UsageError(message)
     path = Path(url.removeprefix("sqlite:///"))
     if not path.is_file():
@@ -168,6 +195,21 @@ def _scan(table: str, region: str | None, since_epoch_ms: int) -> Iterator[list[
         parameters["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
+def scan_table(table: str, region: str | None) -> Iterator[dict[str, Any]]:
+    """Yield every item of a table as plain values, page by page.
+
+    Raises:
+        UnreachableError: It did not answer, or refused.
+    """
+    parameters: dict[str, Any] = {"TableName": table, "ConsistentRead": True}
+    while True:
+        page = _ask("dynamodb", region, "scan", **parameters)
+        yield from map(_plain_item, page["Items"])
+        if "LastEvaluatedKey" not in page:
+            return
+        parameters["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+
 def _ask(service: str, region: str | None, operation: str, **parameters: Any) -> Any:
     import boto3
     from botocore.config import Config
@@ -184,16 +226,25 @@ def _ask(service: str, region: str | None, operation: str, **parameters: Any) ->
 
 
 def _from_item(item: dict[str, Any]) -> dict[str, Any]:
+    plain = _plain_item(item)
+    call_id = plain.pop("pk").removeprefix(_PREFIX)
+    del plain["sk"]
+    return {"id": call_id, **plain}
+
+
+def _plain_item(item: dict[str, Any]) -> dict[str, Any]:
     from boto3.dynamodb.types import TypeDeserializer
 
     read = TypeDeserializer().deserialize
-    values = {name: read(value) for name, value in item.items() if name not in ("pk", "sk")}
-    plain = {name: _plain(value) for name, value in values.items()}
-    return {"id": item["pk"]["S"].removeprefix(_PREFIX), **plain}
+    return {name: _plain(read(value)) for name, value in item.items()}
 
 
 def _plain(value: Any) -> Any:
-    """All numbers of a record are whole; boto3 makes decimals of them."""
-    if isinstance(value, (str, bool, type(None))):
+    """Return numbers, of which boto3 makes decimals, as they are elsewhere, and lists with them."""
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    if not isinstance(value, Decimal):
         return value
     return int(value) if value == value // 1 else float(value)

@@ -14,6 +14,7 @@ from lambdallm import __version__
 from lambdallm_cli import invocation
 from lambdallm_cli.bench_models import bench
 from lambdallm_cli.calls import calls
+from lambdallm_cli.sessions import sessions
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -152,6 +153,7 @@ def check(file: Path, compiling: bool, environment: str, as_json: bool) -> None:
 
 lambdallm.add_command(calls)
 lambdallm.add_command(bench)
+lambdallm.add_command(sessions)
 
 
 def _readable(value: Any) -> str:

@@ -24,10 +24,12 @@ HEAVY = {
 LATER = {
     f"lambdallm_extension.{name}"
     for name in (
-        "aws.roles", "aws.secrets", "configuration_file", "providers.anthropic.api",
+        "aws.roles", "aws.s3", "aws.secrets", "configuration_file", "providers.anthropic.api",
         "providers.anthropic.messages", "providers.bedrock.claude", "providers.bedrock.embeddings",
         "providers.openai", "providers.sagemaker", "providers.scripted", "raw_forwarding",
-        "server.dropin", "services.embedding", "services.passing", "stores.sqlite",
+        "server.dropin", "services.embedding", "services.passing",
+        "services.recollection", "services.remembering", "services.memory_items",
+        "domain.vectors", "domain.summaries", "stores.redis", "stores.redis_urls", "stores.sqlite",
     )
 }  # fmt: skip
 """Loaded at its first use: most functions never come to it."""

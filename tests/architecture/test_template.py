@@ -10,6 +10,7 @@ import yaml
 
 from lambdallm_extension.ports import InvocationReport
 from lambdallm_extension.settings import Settings
+from lambdallm_extension.stores.bucket_place import expiry_class
 from lambdallm_extension.telemetry import emf
 from lambdallm_wire import names
 
@@ -26,6 +27,10 @@ TRANSACTION_PERMISSIONS = {
 
 Source: Amazon DynamoDB developer guide, "IAM with transactions", 2026-11.
 """
+
+
+OF_PEOPLE = {"DeleteItem", "Scan"}
+"""What `lambdallm sessions` asks for, with the permissions of whoever calls it; no handler does."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -48,7 +53,8 @@ FUNCTION = RESOURCES["ChatFunction"]["Properties"]
 
 def statements() -> dict[str, dict[str, Any]]:
     (policy,) = FUNCTION["Policies"]
-    return {statement["Sid"]: statement for statement in policy["Statement"]}
+    found = [each["If"][1] if "If" in each else each for each in policy["Statement"]]
+    return {statement["Sid"]: statement for statement in found}
 
 
 def operations_of_the_store() -> set[str]:
@@ -76,7 +82,9 @@ def test_the_function_may_do_what_the_store_does_and_no_more() -> None:
 
     assert statement["Resource"] == {"GetAtt": "Table.Arn"}
     assert len(statement["Action"]) == len(set(statement["Action"]))
-    assert set(statement["Action"]) == {f"dynamodb:{name}" for name in operations_of_the_store()}
+    operations = operations_of_the_store()
+    assert operations > OF_PEOPLE
+    assert set(statement["Action"]) == {f"dynamodb:{name}" for name in operations - OF_PEOPLE}
 
 
 def test_no_permission_is_a_wildcard() -> None:
@@ -111,6 +119,27 @@ def test_the_table_is_the_one_that_the_store_expects() -> None:
     assert {each["AttributeType"] for each in table["AttributeDefinitions"]} == {"S"}
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
     assert FUNCTION["Environment"]["Variables"]["LAMBDALLM_STORE"] == {"Sub": "dynamodb://${Table}"}
+
+
+def test_the_bucket_deletes_what_each_class_promises() -> None:
+    bucket = RESOURCES["PayloadBucket"]["Properties"]
+    rules = bucket["LifecycleConfiguration"]["Rules"]
+    (_, url, _) = FUNCTION["Environment"]["Variables"]["LAMBDALLM_PAYLOADS"]["If"]
+    prefix = url["Sub"].rpartition("/")[2]
+
+    assert {rule["Status"] for rule in rules} == {"Enabled"}
+    assert [(rule["Prefix"], rule["ExpirationInDays"]) for rule in rules] == [
+        (f"{prefix}/{expiry_class(days * 86_400)}/", days) for days in names.PAYLOAD_CLASSES_DAYS
+    ]
+    assert all(bucket["PublicAccessBlockConfiguration"].values())
+    assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+
+
+def test_the_function_may_read_and_write_objects_and_no_more() -> None:
+    statement = statements()["LargeTurns"]
+
+    assert statement["Action"] == ["s3:PutObject", "s3:GetObject"]
+    assert statement["Resource"] == {"Sub": "${PayloadBucket.Arn}/lambdallm/*"}
 
 
 def test_nobody_without_an_identity_reaches_the_function_by_default() -> None:

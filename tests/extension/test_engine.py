@@ -310,10 +310,10 @@ def test_only_neighbouring_versions_shake_hands(ask: Ask, apart: int, code: str)
 @pytest.mark.parametrize(
     ("content", "status"),
     [
-        ("x" * 379_000, 200),
-        ("x" * 381_000, 400),
-        ("\u00e4" * 200_000, 400),
-        ([{"text": "x" * 400_000}], 400),
+        ("x" * 3_990_000, 200),
+        ("x" * 4_000_001, 400),
+        ("\u00e4" * 2_000_001, 400),
+        ([{"text": "x" * 4_000_000}], 400),
     ],
 )
 def test_a_message_that_no_store_could_keep_is_refused_at_once(

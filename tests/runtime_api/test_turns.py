@@ -64,14 +64,16 @@ def test_a_role_is_a_name(role: Any) -> None:
         ("x" * turns.TURN_MAX_BYTES, {}),
         ("\x00" * (turns.TURN_MAX_BYTES // 6), {}),
         ([{"text": "ü" * (turns.TURN_MAX_BYTES // 2)}], {}),
-        ("x" * 200_000, {"page": "y" * 200_000}),
+        ("x" * 2_000_000, {"page": "y" * 2_000_000}),
     ],
 )
-def test_what_no_item_could_hold_is_refused(content: Any, metadata: Any) -> None:
+def test_what_is_too_much_for_every_later_event_is_refused(content: Any, metadata: Any) -> None:
     assert "cannot be kept in a session" in str(turns.fault_of(turn(content, **metadata)))
 
 
-@pytest.mark.parametrize("content", ["x" * 379_000, "\x00" * 63_000, [{"text": "x" * 379_000}]])
+@pytest.mark.parametrize(
+    "content", ["x" * 3_999_000, "\x00" * 666_000, [{"text": "x" * 3_999_000}]]
+)
 def test_what_just_fits_is_taken(content: Any) -> None:
     assert turns.fault_of(turn(content)) is None
 

@@ -13,6 +13,7 @@ from moto.server import ThreadedMotoServer
 
 import lambdallm
 from fakes.aws_account import AwsAccount
+from fakes.redis_servers import serve_redis
 from lambdallm import _transport, handler
 from lambdallm.testing import MockLambdaContext
 from lambdallm_cli import calls_read, calls_report
@@ -76,11 +77,19 @@ def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture(params=["sqlite", "dynamodb"])
+@pytest.fixture
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    with serve_redis(tmp_path / "redis") as server:
+        yield f"{server.url}?prefix=of:calls"
+
+
+@pytest.fixture(params=["sqlite", "dynamodb", "redis"])
 def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """A store with three calls in it, as its URL."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/calls.db"
+    elif request.param == "redis":
+        url = str(request.getfixturevalue("redis_url"))
     else:
         url = str(request.getfixturevalue("table"))
     monkeypatch.setenv("LAMBDALLM_STORE", url)

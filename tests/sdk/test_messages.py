@@ -35,7 +35,8 @@ def run(function: Any) -> Any:
     return kept[0]
 
 
-NO_CONTENT = [5, None, True, {"a": 1}, b"x", [], ["x"], [None], [{"text": 5}], [{}], "x" * 400_000]
+TOO_LONG = "x" * 4_000_000
+NO_CONTENT = [5, None, True, {"a": 1}, b"x", [], ["x"], [None], [{"text": 5}], [{}], TOO_LONG]
 
 
 @pytest.mark.parametrize("content", NO_CONTENT)
@@ -66,7 +67,7 @@ def test_a_role_is_a_name_and_metadata_is_json(role: Any, metadata: Any) -> None
     assert session.messages == []
 
 
-@pytest.mark.parametrize("content", [5, {"a": 1}, ["x"], "x" * 400_000])
+@pytest.mark.parametrize("content", [5, {"a": 1}, ["x"], TOO_LONG])
 def test_a_client_that_sends_no_message_hears_400(model: MockProvider, content: Any) -> None:
     @handler(session=Session())
     def chat(event: Any, context: Any) -> Any:
@@ -88,10 +89,12 @@ def test_what_should_never_have_been_stored_is_read_as_text(
     tmp_path: Path, embedded: Any, stored: Any
 ) -> None:
     """It stands in a table, and is in the way of no later event."""
-    embedded(
-        LAMBDALLM_STORE=f"sqlite:///{tmp_path}/s.db", LAMBDALLM_SCRIPT='["Heard {last}."]',
-        LAMBDALLM_MODEL="scripted/demo",
-    )  # fmt: skip
+    variables = {
+        "LAMBDALLM_STORE": f"sqlite:///{tmp_path}/s.db",
+        "LAMBDALLM_SCRIPT": '["Heard {last}."]',
+        "LAMBDALLM_MODEL": "scripted/demo",
+    }
+    embedded(**variables)
     run(lambda context: say(context.session, "question", "answer"))
     database = sqlite3.connect(f"{tmp_path}/s.db")
     with database:
@@ -101,6 +104,7 @@ def test_what_should_never_have_been_stored_is_read_as_text(
         )
         assert changed.rowcount
     database.close()
+    embedded(**variables)  # another environment: the one before keeps what it knows
 
     def talk(context: Any) -> Any:
         context.session.add_message("user", "next")

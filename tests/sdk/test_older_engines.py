@@ -78,3 +78,13 @@ def test_all_else_works(older: Older) -> None:
     asking(ask)
     (embed,) = [message for path, message in older.asked if path == "/v1/embed"]
     assert "own_providers" not in embed
+
+
+def test_a_pinned_message_is_refused_and_others_are_kept(older: Older) -> None:
+    """An older engine would show it for as long as its window reaches."""
+    session = lambdallm.Session().load("s")
+    session.add_message("user", "question")
+    with pytest.raises(lambdallm.ConfigurationError, match="too old to pin"):
+        session.add_message("assistant", "answer", pinned=True)
+
+    assert [path for path, message in older.asked if message.get("turns")] == [routes.APPEND.path]

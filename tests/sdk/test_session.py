@@ -1,6 +1,5 @@
 """A conversation in a handler, and by hand."""
 
-import json
 from typing import Any
 
 import pytest
@@ -241,18 +240,6 @@ def test_blocks_are_content_too() -> None:
     assert run(lambda context: str(context.session.format_history())) == (
         "user: look [image]\nassistant: a cat"
     )
-
-
-def test_a_strategy_that_is_not_there_yet_says_so_once(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lambdallm._session._warned_of_memory", False)
-    for strategy in (MemoryStrategy.SUMMARY, MemoryStrategy.SEMANTIC):
-        run(lambda context: say(context.session, "q", "a"), Session(memory=strategy))
-
-    warnings = [line for line in capsys.readouterr().err.splitlines() if "sliding window" in line]
-    assert len(warnings) == 1
-    assert json.loads(warnings[0])["level"] == "WARNING"
 
 
 def test_an_event_that_is_delivered_twice_is_answered_once(model: MockProvider) -> None:

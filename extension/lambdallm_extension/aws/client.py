@@ -107,12 +107,39 @@ class AwsClient:
         read_timeout_seconds: float = 60.0,
         idempotent: bool = False,
     ) -> HttpReply:
-        """Send a signed POST once and return the reply, whatever its status.
+        """Send a signed POST once and return the reply, whatever its status; see `send`."""
+        return self.send(
+            "POST",
+            path,
+            headers,
+            body,
+            deadline_ms=deadline_ms,
+            connect_timeout_seconds=connect_timeout_seconds,
+            read_timeout_seconds=read_timeout_seconds,
+            idempotent=idempotent,
+        )
+
+    def send(  # noqa: PLR0913 - the parts of a request, four limits
+        self,
+        method: str,
+        path: str,
+        headers: Headers,
+        body: bytes,
+        *,
+        query: str = "",
+        deadline_ms: int,
+        connect_timeout_seconds: float = 3.0,
+        read_timeout_seconds: float = 60.0,
+        idempotent: bool = False,
+    ) -> HttpReply:
+        """Send a signed request once and return the reply, whatever its status.
 
         Args:
+            method: Of the request.
             path: Percent-encoded for the wire.
             headers: Signed as they are; `host`, `content-length`, date and signature are added.
             body: The payload.
+            query: Behind the path's `?`, percent-encoded.
             deadline_ms: Wall clock, epoch milliseconds; bounds all steps together.
             connect_timeout_seconds: For each step until the request leaves.
             read_timeout_seconds: For each wait for more bytes of the reply.
@@ -129,9 +156,9 @@ class AwsClient:
             connect_seconds=connect_timeout_seconds,
             read_seconds=read_timeout_seconds,
         )
-        request = self._encode("POST", path, "", headers, body)
+        request = self._encode(method, path, query, headers, body)
         try:
-            return self._http.send("POST", request, patience, idempotent=idempotent)
+            return self._http.send(method, request, patience, idempotent=idempotent)
         except NotSentError as error:
             raise self._unreached(error) from error
 
@@ -228,7 +255,7 @@ class AwsClient:
 
     def _ways_there(self) -> str:
         """Say what makes the service reachable from a VPC, where functions lack a way mostly."""
-        kind = "a gateway" if self._service == "dynamodb" else "an interface"
+        kind = "a gateway" if self._service in ("dynamodb", "s3") else "an interface"
         return (
             f"A function in a VPC reaches {self._service} through {kind} endpoint or a NAT "
             f"gateway; {variable(self._service)} names another address."

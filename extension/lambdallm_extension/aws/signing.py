@@ -2,8 +2,8 @@
 
     canonical request ─SHA-256─► string to sign ─HMAC with the day's key─► authorization header
 
-Equal, byte for byte, to what `botocore.auth.SigV4Auth` makes of the same request. S3 differs
-(its paths are encoded once and not normalised) and is not signed here.
+Equal, byte for byte, to what `botocore.auth.SigV4Auth` makes of the same request. S3 differs: its
+paths are encoded once and not normalised. `aws.s3` keeps to keys of which that makes nothing else.
 Source: IAM User Guide, "Create a signed AWS API request", 2026-11.
 """
 

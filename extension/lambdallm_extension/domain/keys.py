@@ -1,8 +1,11 @@
 """How stored items are addressed: one table, partition key `pk`, sort key `sk`.
 
-    SESSION#<session id>   HEAD                    one per session
+    SESSION#<session id>   HEAD                    one per session; SESSION#<owner>#<session id>
+                                                   where it belongs to somebody
     SESSION#<session id>   EXCHANGE#<identity>     one per event that spoke in it
     SESSION#<session id>   TURN#000017#0           exchange 17, its first turn
+    SESSION#<session id>   DIGEST                  its summary, where its memory is one
+    SESSION#<session id>   VECTOR#000017           of exchange 17, where its memory is semantic
     CALL#<call id>         CALL                    one per model call
 
 Sort keys order as their numbers do: an exchange has six digits, and a turn's index of two or
@@ -17,19 +20,45 @@ EXCHANGE_MAX = 999_999
 TURNS_PER_EXCHANGE_MAX = 1_000
 """Indexes of up to three digits; one event that says more belongs into a chain."""
 
+EXCHANGE_PREFIX = "EXCHANGE#"
 TURN_PREFIX = "TURN#"
+VECTOR_PREFIX = "VECTOR#"
 HEAD = "HEAD"
+DIGEST = "DIGEST"
 CALL = "CALL"
 
 
-def session_pk(session_id: str) -> str:
-    """Partition of a session."""
-    return f"SESSION#{session_id}"
+SESSION_PREFIX = "SESSION#"
+
+_IN_OWNERS = frozenset(
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/@|+=,!$&'()*;?"
+)
+"""Stand in a partition as they are; everything else of an owner is percent-quoted."""
+
+
+def session_pk(session_id: str, owner: str = "") -> str:
+    """Partition of a session. Neither an id nor a quoted owner holds `#`: no two are the same."""
+    if not owner:
+        return f"{SESSION_PREFIX}{session_id}"
+    quoted = "".join([c if c in _IN_OWNERS else _quoted(c) for c in owner])
+    return f"{SESSION_PREFIX}{quoted}#{session_id}"
+
+
+def parse_session_pk(pk: str) -> tuple[str, str]:
+    """Return id and owner of a session's partition, the owner "" where it has none."""
+    owner, _, session_id = pk.removeprefix(SESSION_PREFIX).rpartition("#")
+    first, *rest = owner.encode().split(b"%")
+    unquoted = first + b"".join([bytes([int(part[:2], 16)]) + part[2:] for part in rest])
+    return session_id, unquoted.decode("utf-8", "surrogatepass")
+
+
+def _quoted(character: str) -> str:
+    return "".join([f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass")])
 
 
 def exchange_sk(identity: str) -> str:
     """Sort key of an exchange, by the identity of its event."""
-    return f"EXCHANGE#{identity}"
+    return f"{EXCHANGE_PREFIX}{identity}"
 
 
 def turn_sk(exchange: int, index: int) -> str:
@@ -42,6 +71,11 @@ def turn_sk(exchange: int, index: int) -> str:
         message = f"Turn {index} of exchange {exchange} has no key that sorts."
         raise ValueError(message)
     return f"{TURN_PREFIX}{exchange:06d}#{('', 'A', 'B')[len(str(index)) - 1]}{index}"
+
+
+def vector_sk(exchange: int) -> str:
+    """Sort key of an exchange's vector."""
+    return f"{VECTOR_PREFIX}{exchange:06d}"
 
 
 def parse_turn_sk(sk: str) -> tuple[int, int]:

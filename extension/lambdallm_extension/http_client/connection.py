@@ -225,7 +225,8 @@ def open_connection(
     opened: Socket | None = None
     connection: Connection | None = None
     try:
-        opened = _connect(proxy or url, patience)
+        where = proxy or url
+        opened = connect_socket(where.host, where.port, patience)
         if proxy is not None:
             _open_tunnel(opened, proxy, url, patience)
         if url.scheme == "https":
@@ -243,12 +244,17 @@ def open_connection(
             opened.close()
 
 
-def _connect(url: Url, patience: Patience) -> Socket:
-    """Try each address of the host; unlike `create_connection`, all within one deadline."""
+def connect_socket(host: str, port: int, patience: Patience) -> Socket:
+    """Try each address of the host; unlike `create_connection`, all within one deadline.
+
+    Raises:
+        DeadlineError: There is no time left.
+        OSError, UnicodeError: Nobody answers there, or it is no name of a host.
+    """
     failure: OSError = OSError("the name has no address")
     # As bytes it needs no codec for international names, which loads four modules.
-    host = url.host.encode("ascii") if url.host.isascii() else url.host
-    found = _socket.getaddrinfo(host, url.port, 0, _socket.SOCK_STREAM)
+    name = host.encode("ascii") if host.isascii() else host
+    found = _socket.getaddrinfo(name, port, 0, _socket.SOCK_STREAM)
     for family, kind, protocol, _, address in found:
         attempt = Socket(family, kind, protocol)
         try:

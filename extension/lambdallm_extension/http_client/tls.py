@@ -42,16 +42,17 @@ RECORD_MAX_BYTES = 16_384
 Source: RFC 8446, 5.1.
 """
 
-_contexts: dict[tuple[str, str], _ssl._SSLContext] = {}
+_contexts: dict[tuple[str, str, str], _ssl._SSLContext] = {}
 _lock = Lock()
 
 
-def tls_context(environ: Mapping[str, str]) -> _ssl._SSLContext:
+def tls_context(environ: Mapping[str, str], *, protocol: str = "http/1.1") -> _ssl._SSLContext:
     """Return the context for the trust that the environment names, made on first use.
 
     Args:
         environ: `AWS_CA_BUNDLE`, `SSL_CERT_FILE` (files) and `SSL_CERT_DIR` (hashed directory)
             are honoured, in this order; else the system's certificates.
+        protocol: What is spoken inside, offered by ALPN; "" offers nothing.
 
     Raises:
         SettingError: A named file or directory cannot be read.
@@ -59,18 +60,21 @@ def tls_context(environ: Mapping[str, str]) -> _ssl._SSLContext:
     bundle = environ.get("AWS_CA_BUNDLE") or environ.get("SSL_CERT_FILE") or ""
     directory = environ.get("SSL_CERT_DIR", "")
     with _lock:
-        context = _contexts.get((bundle, directory))
+        context = _contexts.get((bundle, directory, protocol))
         if context is None:
-            context = _contexts[bundle, directory] = _make_context(bundle, directory)
+            context = _make_context(bundle, directory, protocol)
+            _contexts[bundle, directory, protocol] = context
     return context
 
 
-def _make_context(bundle: str, directory: str) -> _ssl._SSLContext:
+def _make_context(bundle: str, directory: str, protocol: str) -> _ssl._SSLContext:
     context = _ssl._SSLContext(_ssl.PROTOCOL_TLS_CLIENT)  # noqa: SLF001 - as `ssl` does
     context.verify_mode = _ssl.CERT_REQUIRED  # as the protocol means already, and `ssl` relies on
     context.check_hostname = True
     context.minimum_version = _ssl.PROTO_TLSv1_2
-    context._set_alpn_protocols(b"\x08http/1.1")  # type: ignore[attr-defined]  # noqa: SLF001
+    if protocol:
+        offered = bytes([len(protocol)]) + protocol.encode()
+        context._set_alpn_protocols(offered)  # type: ignore[attr-defined]  # noqa: SLF001
     if not bundle and not directory:
         _trust_system(context)
         return context

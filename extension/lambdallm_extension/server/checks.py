@@ -12,8 +12,16 @@ if TYPE_CHECKING:
     from lambdallm_wire.codec import Message
 
 SESSION_ID_MAX = 256
+MEMORY_STRATEGIES = ("full_history", "sliding_window", "token_window", "summary", "semantic")
+
 IDENTITY_MAX = 512
 """A DynamoDB sort key holds 1,024 bytes."""
+
+PRINCIPAL_MAX_BYTES = 512
+"""Percent-quoted three times as long at most, of the 2,048 bytes of a partition key."""
+
+UNDERSTOOD = ("after", "principal", "store")
+"""Fields of a rule that the SDK would rather be refused than have dropped."""
 
 
 def require(message: Message, **kinds: type) -> None:
@@ -37,6 +45,11 @@ def check_turns(turns: object) -> None:
             raise errors.InvalidRequestError(reason)
         if not isinstance(turn.get("metadata"), dict | None):
             reason = "The metadata of a turn must be an object."
+            raise errors.InvalidRequestError(reason)
+        _allow(turn, tokens=int, prompt_tokens=int, prompt_messages=int, pinned=bool)
+        calls = [turn.get("call_id", ""), *(turn.get("other_call_ids") or ())]
+        if not all(isinstance(call_id, str) for call_id in calls):
+            reason = "The calls of a turn are ids."
             raise errors.InvalidRequestError(reason)
         fault = wire_turns.fault_of(turn)
         if fault is not None:
@@ -129,16 +142,42 @@ def check_wire(version: int) -> None:
         raise errors.SettingError(message)
 
 
-def check_rule(rule: Message) -> None:
-    """Refuse a rule for a session that this layer cannot keep."""
-    require(rule, session_id=str, identity=str, ttl_seconds=int, memory=dict, durability=str)
-    session_id = rule["session_id"]
+def check_session_id(message: Message) -> None:
+    """Refuse what names no session: an id that could not be part of a key, or such an owner."""
+    require(message, session_id=str)
+    session_id = message["session_id"]
     printable = session_id.isascii() and session_id.isprintable()
     if not printable or "#" in session_id or len(session_id) > SESSION_ID_MAX:
         reason = f"A session id has 1 to {SESSION_ID_MAX} printable ASCII characters without '#'."
         raise errors.InvalidRequestError(reason)
-    if len(rule["identity"].encode("utf-8", "replace")) > IDENTITY_MAX:
-        reason = f"The identity of an event has at most {IDENTITY_MAX} bytes."
+    if message.get("owner"):
+        check_principal({"principal": message["owner"]})
+
+
+def check_principal(rule: Message) -> None:
+    """Refuse the name of an owner that cannot be part of a key; without one it is nobody's."""
+    if "principal" not in rule:
+        return
+    require(rule, principal=str)
+    if len(rule["principal"].encode("utf-8", "surrogatepass")) > PRINCIPAL_MAX_BYTES:
+        reason = f"The owner of a session has at most {PRINCIPAL_MAX_BYTES} bytes."
+        raise errors.InvalidRequestError(reason)
+
+
+def understood(rule: Message | None) -> Message:
+    """Return what `begin` answers about the fields that must not be dropped."""
+    acted_on = [field for field in UNDERSTOOD if rule is not None and field in rule]
+    return {"understood": acted_on} if acted_on else {}
+
+
+def check_rule(rule: Message) -> None:
+    """Refuse a rule for a session that this layer cannot keep."""
+    require(rule, session_id=str, identity=str, ttl_seconds=int, memory=dict, durability=str)
+    check_session_id({"session_id": rule["session_id"]})
+    _check_identity(rule["identity"])
+    check_principal(rule)
+    if not isinstance(rule.get("store", ""), str):
+        reason = "The field 'store' must be a store's URL."
         raise errors.InvalidRequestError(reason)
     if rule["ttl_seconds"] <= 0:
         reason = "A session's ttl is more than 0 seconds."
@@ -146,9 +185,38 @@ def check_rule(rule: Message) -> None:
     if rule["durability"] not in ("before_response", "after_response"):
         reason = f"Durability {rule['durability']!r} is not known to this layer."
         raise errors.InvalidRequestError(reason)
+    if "after" in rule:
+        check_receipt(rule["after"])
     memory = rule["memory"]
-    if memory.get("strategy") not in ("full_history", "sliding_window"):
-        reason = f"Memory strategy {memory.get('strategy')!r} is not known to this layer."
+    _check_memory(memory)
+
+
+def check_receipt(receipt: object) -> None:
+    """Refuse what names no exchange that somebody could have seen."""
+    if not isinstance(receipt, dict):
+        reason = "The field 'after' must be an object."
         raise errors.InvalidRequestError(reason)
-    if memory["strategy"] == "sliding_window":
+    require(receipt, identity=str, version=int, until_epoch_ms=int)
+    _check_identity(receipt["identity"])
+
+
+def _check_identity(identity: str) -> None:
+    if len(identity.encode("utf-8", "replace")) > IDENTITY_MAX:
+        reason = f"The identity of an event has at most {IDENTITY_MAX} bytes."
+        raise errors.InvalidRequestError(reason)
+
+
+def _check_memory(memory: Message) -> None:
+    """Refuse a memory that this layer does not have, or that says nonsense."""
+    strategy = memory.get("strategy")
+    if strategy not in MEMORY_STRATEGIES:
+        reason = f"Memory strategy {strategy!r} is not known to this layer."
+        raise errors.InvalidRequestError(reason)
+    if strategy == "sliding_window":
         require(memory, max_messages=int)
+    for name in ("max_messages", "max_tokens", "update_after_messages", "top_k", "wait_ms"):
+        value = memory.get(name, 0)
+        if type(value) is not int or value < 0:
+            reason = f"A memory's {name} is a whole number that is not below 0."
+            raise errors.InvalidRequestError(reason)
+    _allow(memory, model=str, asks=str)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from lambda_runtime_api import http1
 from lambda_runtime_api.declarations import Protocol
 from lambdallm_extension import VERSION, errors, startup
 from lambdallm_extension.server import checks
@@ -32,6 +33,10 @@ class Models(Protocol):
     """The use cases that ask models, each opened at its first use."""
 
     performing: Performing
+
+    def named(self, name: str) -> str:
+        """Return the model that stands behind a name."""
+        ...
 
     def chat(self) -> Chat:
         """Return the one for chats."""
@@ -74,6 +79,7 @@ class Handlers:
             _address(routes.HEALTH): self._health,
             _address(routes.RESTORED): self._restored,
         }
+        self._archive_routes = {_address(route): route for route in routes.ARCHIVE_ROUTES}
 
     def handle(self, method: str, path: str, body: bytes, *, connection: int) -> tuple[int, bytes]:
         """Answer one request with a status and a JSON body. Never raises.
@@ -85,6 +91,16 @@ class Handlers:
             connection: Identifies the caller's connection; its end closes what it began.
         """
         handler = self._routes.get((method, path))
+        archive_route = self._archive_routes.get((method, path))
+        if archive_route is not None:
+            from lambdallm_extension.server import archive_routes
+
+            return self._guarded(
+                method,
+                path,
+                body,
+                lambda message: archive_routes.answer(archive_route, message, self._invocations),
+            )
         if handler is None:
             detail = f"There is no {method} {path}. Is the SDK newer than the layer?"
             return _refusal(wire_errors.problem("not_found", detail))
@@ -113,7 +129,14 @@ class Handlers:
         try:
             message = codec.decode(body) if body else {}
             work_id = message.get("work_id")
-            return OK, codec.encode(act(message))
+            reply = codec.encode(act(message))
+            if len(reply) <= http1.BODY_MAX_BYTES:
+                return OK, reply
+            detail = (
+                f"What this session holds is {len(reply):,} bytes, and a reply takes "
+                f"{http1.BODY_MAX_BYTES:,}: let its memory keep fewer messages."
+            )
+            return _refusal(wire_errors.problem("state", detail))
         except errors.ExtensionError as error:
             return _refusal(error.to_problem(work_id if isinstance(work_id, str) else None))
         except codec.CodecError as error:
@@ -140,9 +163,11 @@ class Handlers:
         rule = message.get("session")
         if rule is not None:
             checks.check_rule(rule)
+            if "asks" in rule["memory"]:
+                rule["memory"]["asks"] = self._models.named(rule["memory"]["asks"])
         self._compare_versions(message)
         writer = self._invocations.begin(message, connection)  # type: ignore[arg-type]  # checked
-        return {**self._version(), "writer": writer}
+        return {**self._version(), "writer": writer, **checks.understood(rule)}
 
     def _end(self, message: Message, connection: int) -> Any:
         checks.require(message, work_id=str)
@@ -153,7 +178,15 @@ class Handlers:
 
     def _window(self, message: Message, _connection: int) -> Any:
         checks.require(message, work_id=str)
-        return self._invocations.session(message["work_id"]).window()
+        after = message.get("after")
+        if after is not None:
+            checks.check_receipt(after)
+        query = message.get("query", "")
+        if not isinstance(query, str):
+            reason = "The field 'query' must be a text."
+            raise errors.InvalidRequestError(reason)
+        window = self._invocations.session(message["work_id"]).window(after, query)
+        return window if after is None else {**window, "understood": ["after"]}
 
     def _append(self, message: Message, _connection: int) -> Message:
         checks.require(message, work_id=str)

@@ -9,6 +9,11 @@
 Every write has one condition: the exchange stands as we last saw it, by number of turns and by
 writer. So of two deliveries that both hold it, one write wins, and the other one learns of it.
 
+A write on an exchange that has turns already, or that another writer has opened, may change what
+somebody has seen, and counts as a rewrite in the head, in the same transaction: so a reader knows
+by the head alone whether turns that it has kept still stand (`services.recent_sessions`). Most
+exchanges get all their turns at once.
+
 A unit of work that moves from a lost engine to another one is a single delivery with two writers:
 the second `continues` the first. It is told all that was said, and replaces even an answer of the
 first one; that one may come to life again, and is then refused.
@@ -18,9 +23,9 @@ from __future__ import annotations
 
 from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension import errors
-from lambdallm_extension.domain import keys, memory
+from lambdallm_extension.domain import fixed_turns, keys, memory
 from lambdallm_extension.ports import ABSENT, Add, Check, Condition, Key, Put
-from lambdallm_extension.services import session_items
+from lambdallm_extension.services import hidden_sessions, session_items
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,8 +40,11 @@ OPEN_ATTEMPTS_MAX = 50
 TAKE_OVERS_MAX = 8
 """Deliveries of one event at once that may be first; more than two have never been heard of."""
 
+ACTIONS_MAX = 100
+"""In one transaction. Source: DynamoDB API reference, "TransactWriteItems", 2026-10."""
+
 TURNS_PER_TRANSACTION = 90
-"""DynamoDB takes 100 actions in one; those on the exchange and the head come with them."""
+"""Of these; those on the exchange and the head come with them."""
 
 UNCERTAIN_RETRIES_MAX = 2
 """On top of the store's own retries: under its token a transaction is done once."""
@@ -49,6 +57,17 @@ class _Held(NamedTuple):
     turns: int
     writer: str
     answered: bool
+
+
+class Own(NamedTuple):
+    """An exchange that one unit of work has written whole.
+
+    `born` is what the session counts its rewrites from, if this exchange began it.
+    """
+
+    number: int
+    items: list[Item]
+    born: int | None
 
 
 class ExchangeWriter:
@@ -74,42 +93,55 @@ class ExchangeWriter:
         self._store = store
         self._clock = clock
         self._deadline_ms = deadline_ms
-        self._pk = keys.session_pk(rule["session_id"])
+        self._pk = keys.session_pk(rule["session_id"], rule.get("principal", ""))
         self._head_key = Key(self._pk, keys.HEAD)
         self._key = Key(self._pk, keys.exchange_sk(rule["identity"]))
         self._held: _Held | None = None
         self._mine = False
         self._said: list[Turn] = []
         self._sent = 0
+        self._expires_at = 0
+        self._born: int | None = None
 
     @property
     def number(self) -> int:
         """The exchange's number, 0 before it is open."""
         return self._held.number if self._held else 0
 
-    def open(self, head: session_items.Head, turns: Sequence[Turn] = ()) -> None:
+    def open(
+        self,
+        head: session_items.Head,
+        turns: Sequence[Turn] = (),
+        metadata: dict[str, object] | None = None,
+        *,
+        clear: bool = False,
+    ) -> None:
         """Take the exchange that stands under the event's identity, or the next number.
 
         Args:
             head: As it was read.
             turns: Written with it, at most `TURNS_PER_TRANSACTION`.
+            metadata: Written with it.
+            clear: Hide what came before it.
 
         Raises:
             StoreError: Nothing was written.
         """
         for _ in range(OPEN_ATTEMPTS_MAX):
             try:
-                self._transact(self._opening_actions(head, turns))
+                self._transact(self._opening_actions(head, turns, metadata, clear=clear))
             except errors.ConditionFailedError as refusal:
                 item, head_item = refusal.current[:2]
+                if head.version and hidden_sessions.is_deleted(head_item):
+                    raise _deleted() from None
                 head = self._as_it_stands(head, head_item)
                 if item is not None:
                     taken = session_items.read_exchange(item)
                     if head.holds(taken, item.expires_at, now=self._now()):
                         self._held = _Held(*taken)
                         self._mine = self._may_write(self._held) or taken.writer == self._nonce
-                        if turns:
-                            self.write(list(turns), None, clear=False)
+                        if turns or metadata is not None or clear:
+                            self.write(list(turns), metadata, clear=clear)
                         return
                     head = head._replace(stale=taken)
             else:
@@ -117,6 +149,8 @@ class ExchangeWriter:
                 self._held = _Held(head.next_exchange, len(turns), self._nonce, answered)
                 self._mine = True
                 self._said = list(turns)
+                if head.version == 0:
+                    self._born = session_items.birth(self._nonce, self._rule["identity"])
                 return
         message = "Too many writers in this session at once. Nothing was written; try again."
         raise errors.StoreUnavailableError(message)
@@ -143,6 +177,8 @@ class ExchangeWriter:
             if not actions:
                 return
             try:
+                if batch or clear:
+                    actions += self._make_room(held, wrote, len(actions))
                 self._transact(actions)
             except errors.ConditionFailedError as refusal:
                 clear = self._learn(refusal, wrote, clear=clear)
@@ -150,7 +186,6 @@ class ExchangeWriter:
                     continue
             self._held = wrote if batch or clear else held
             self._said += turns
-            self._void(wrote.turns, held.turns)
             return
         message = "Too many deliveries of this event at once; what it said was not stored."
         raise errors.StoreUnavailableError(message)
@@ -165,6 +200,25 @@ class ExchangeWriter:
             self._transact([add])
         except errors.ConditionFailedError:
             self._mine = False  # another delivery has taken it over, which is as good
+        else:
+            self._held = held._replace(answered=False)
+
+    def kept(self) -> Own | None:
+        """Return the exchange as it stands in the store, None unless all of it is ours."""
+        held = self._held
+        if held is None or not self._mine or held.writer != self._nonce:
+            return None
+        if not held.answered or held.turns != len(self._said):
+            return None
+        puts = session_items.turn_puts(
+            self._pk,
+            held.number,
+            self._rule["identity"],
+            self._said,
+            first=0,
+            expires_at=self._expires_at,
+        )
+        return Own(held.number, [put.item for put in puts], self._born)
 
     def _may_write(self, held: _Held) -> bool:
         """Say whether an exchange that somebody else has written is ours to write anew."""
@@ -179,9 +233,17 @@ class ExchangeWriter:
             return head
         return session_items.read_head(item, now=self._now(), last_exchange=head.next_exchange - 1)
 
-    def _opening_actions(self, head: session_items.Head, turns: Sequence[Turn]) -> list[Action]:
+    def _opening_actions(
+        self,
+        head: session_items.Head,
+        turns: Sequence[Turn],
+        metadata: dict[str, object] | None,
+        *,
+        clear: bool,
+    ) -> list[Action]:
         now, ttl = self._now(), self._rule["ttl_seconds"]
-        number, expires_at = head.next_exchange, now + 2 * ttl
+        number = head.next_exchange
+        self._expires_at = expires_at = now + 2 * ttl
         exchange = session_items.exchange_item(
             self._key,
             session_items.Exchange(number, len(turns), self._nonce, memory.is_answered(turns)),
@@ -192,7 +254,16 @@ class ExchangeWriter:
             condition = _as(_Held(*head.stale))
         return [
             Put(exchange, condition),
-            session_items.count_exchange(self._head_key, head, expires_at=now + ttl),
+            session_items.count_exchange(
+                self._head_key,
+                head,
+                born=session_items.birth(self._nonce, self._rule["identity"]),
+                metadata=metadata,
+                clear=clear,
+                fixed=fixed_turns.assignment(number, turns, first=0),
+                at=self._clock.epoch_ms(),
+                expires_at=now + ttl,
+            ),
             *session_items.turn_puts(
                 self._pk, number, self._rule["identity"], turns, first=0, expires_at=expires_at
             ),
@@ -209,6 +280,9 @@ class ExchangeWriter:
     ) -> list[Action]:
         """Begin with the exchange itself: it refuses everything when it is no longer ours."""
         expires_at = self._now() + 2 * self._rule["ttl_seconds"]
+        self._expires_at = min(self._expires_at or expires_at, expires_at)
+        untouched = held.turns == 0 and held.writer == self._nonce
+        rewrites = bool(turns or clear) and not untouched
         actions: list[Action] = []
         if turns or clear:
             assign: dict[str, Value] = {
@@ -227,11 +301,16 @@ class ExchangeWriter:
                 first=wrote.turns - len(turns),
                 expires_at=expires_at,
             )
-        if metadata is not None or clear:
-            first_exchange = held.number if clear else None
+        said = turns if len(turns) == wrote.turns else [*self._said, *turns]
+        fixed = fixed_turns.assignment(wrote.number, said, first=wrote.turns - len(turns))
+        if metadata is not None or clear or rewrites or fixed:
             actions.append(
                 session_items.change_head(
-                    self._head_key, metadata=metadata, first_exchange=first_exchange
+                    self._head_key,
+                    metadata=metadata,
+                    first_exchange=held.number if clear else None,
+                    rewrites=rewrites,
+                    fixed=fixed,
                 )
             )
         return actions
@@ -254,20 +333,30 @@ class ExchangeWriter:
         message = "The session expired while it was in use. Nothing was written; start a new one."
         raise errors.StoreRefusedError(message)
 
-    def _void(self, first: int, end: int) -> None:
-        """Blank out what an earlier attempt has left behind our last turn."""
-        for start in range(first, end, TURNS_PER_TRANSACTION):
-            places = range(start, min(end, start + TURNS_PER_TRANSACTION))
-            if self._held is None:
-                return
-            expires_at = self._now() + 2 * self._rule["ttl_seconds"]
-            voids = session_items.void_puts(
-                self._pk, self._held.number, self._rule["identity"], places, expires_at=expires_at
-            )
-            try:
-                self._transact([Check(self._key, _as(self._held)), *voids])
-            except errors.ConditionFailedError:
-                return  # another delivery has taken over, and blanks out what it must
+    def _make_room(self, held: _Held, wrote: _Held, actions: int) -> list[Action]:
+        """Return what blanks out the turns of an earlier attempt behind our last one.
+
+        In the same transaction, so that nobody sees one delivery's question with another's answer.
+        What does not fit is blanked out before, of an attempt that its event says again.
+
+        Raises:
+            ConditionFailedError: Another delivery has taken over.
+        """
+        first = min(wrote.turns, held.turns)
+        room = first + ACTIONS_MAX - actions
+        for end in range(held.turns, room, -TURNS_PER_TRANSACTION):
+            counted = session_items.change_head(self._head_key, rewrites=True)
+            blank = self._voids(range(max(room, end - TURNS_PER_TRANSACTION), end))
+            self._transact([Check(self._key, _as(held)), counted, *blank])
+        return self._voids(range(first, min(held.turns, room)))
+
+    def _voids(self, places: range) -> list[Action]:
+        if not places or self._held is None:
+            return []
+        expires_at = self._now() + 2 * self._rule["ttl_seconds"]
+        return session_items.void_puts(
+            self._pk, self._held.number, self._rule["identity"], places, expires_at=expires_at
+        )
 
     def _transact(self, actions: list[Action]) -> None:
         """Send a transaction until its fate is known: under one token it is done once."""
@@ -298,4 +387,11 @@ def _as(held: _Held) -> Condition:
             "writer": held.writer,
             "answered": held.answered,
         }
+    )
+
+
+def _deleted() -> errors.StoreUnavailableError:
+    return errors.StoreUnavailableError(
+        "The session was deleted while this event was being handled. Nothing was written; what the "
+        "event says when it comes again begins a new session."
     )

@@ -10,7 +10,8 @@ from functools import partial
 from threading import Condition
 
 from lambdallm_extension import errors
-from lambdallm_extension.domain import flush
+from lambdallm_extension.domain import flush, memory
+from lambdallm_extension.services.recent_sessions import RecentSessions
 from lambdallm_extension.services.session_reads import LongSessions
 from lambdallm_extension.services.sessions import SessionWork
 from lambdallm_extension.services.tasks import Workers
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 
     from lambdallm_extension.ports import Clock, Store, Telemetry
     from lambdallm_extension.services.metering import Recorder
+    from lambdallm_extension.services.recollection import Recollection
+    from lambdallm_extension.services.remembering import Remembering
+    from lambdallm_extension.services.session_archive import SessionArchive
     from lambdallm_wire.invocations import BeginRequest, EndReply, EndRequest
+    from lambdallm_wire.sessions import SessionRule
 
 WORKS_MAX = 4_096
 """Units open at once; Managed Instances run at most 64 invocations. The oldest makes way."""
@@ -41,25 +46,28 @@ LAST_MS = 1_500
 class Invocations:
     """The table of open units of work."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what hangs on units of work
         self,
-        store: Callable[[], Store],
+        store: Callable[..., Store],
         recorder: Callable[[], Recorder],
         workers: Workers,
         clock: Clock,
         telemetry: Telemetry,
         *,
         environment_id: Callable[[], str],
+        remembering: Callable[[], Remembering],
     ) -> None:
         """Start with nothing open.
 
         Args:
-            store: Opens the store for a declared session; raises SettingError without one.
+            store: Opens the store for a declared session, or another one by its URL; raises
+                SettingError without one.
             recorder: The call records' writer.
             workers: Threads for session reads.
             clock: Time.
             telemetry: Gets one report a unit.
             environment_id: This environment's id, made at the first use.
+            remembering: Opens what makes summaries and vectors, at its first use.
         """
         self._store = store
         self._recorder = recorder
@@ -68,7 +76,9 @@ class Invocations:
         self._clock = clock
         self._telemetry = telemetry
         self._environment_id = environment_id
+        self._remembering = remembering
         self._long_sessions = LongSessions()
+        self._recent_sessions = RecentSessions()
         self._works: dict[str, Work] = {}
         self._changed = Condition()
         self._begun: dict[str, None] = {}
@@ -100,11 +110,13 @@ class Invocations:
                 nonce=writer,
                 continues=request.get("continues", ""),
                 long_sessions=self._long_sessions,
+                recent_sessions=self._recent_sessions,
                 deferred=request.get("window_follows", False),
-                store=self._store(),
+                store=self._store(*_place(rule)),
                 workers=self._workers,
                 clock=self._clock,
                 deadline_ms=work.store_deadline_ms,
+                recollect=self._recollect(work, rule),
             )
         with self._changed:
             gone = [
@@ -123,6 +135,21 @@ class Invocations:
         if gone:
             self._finish_beside(gone, KILLED)
         return writer
+
+    def archive(self, allowed_ms: int, deadline_ms: int | None) -> SessionArchive:
+        """Return the use case of whoever looks after sessions.
+
+        Args:
+            allowed_ms: Time for it where no deadline is given.
+            deadline_ms: Epoch milliseconds.
+
+        Raises:
+            SettingError: There is no store.
+        """
+        from lambdallm_extension.services.session_archive import SessionArchive
+
+        deadline_ms = deadline_ms or self._clock.epoch_ms() + allowed_ms
+        return SessionArchive(self._store(), self._workers, self._clock, deadline_ms=deadline_ms)
 
     def find(self, work_id: str) -> Work:
         """Return an open unit of work.
@@ -260,7 +287,8 @@ class Invocations:
 
         Not when the environment could be frozen in between: nobody would finish then.
         """
-        return self._goes_on(work) and work.session is not None and not work.session.waits
+        session = work.session
+        return self._goes_on(work) and session is not None and session.may_answer_first
 
     def _goes_on(self, work: Work) -> bool:
         """Say whether this process can finish what it began after the response."""
@@ -309,10 +337,18 @@ class Invocations:
                         f"{dropped.records} call records were not stored: {dropped.reason}"
                     )
                 self._telemetry.emit(report)
+                if ending.outcome == "ok" and _remembers(work.begin.get("session")):
+                    self._remembering().remember(work)
             finally:
                 with self._changed:
                     self._ending -= 1
                     self._changed.notify_all()
+
+    def _recollect(self, work: Work, rule: SessionRule) -> Callable[[Store], Recollection] | None:
+        """Return what reads a memory beside the turns, None where there is none."""
+        if not _remembers(rule):
+            return None
+        return partial(self._remembering().recollection, work, rule, self._workers)
 
     def _save(self, work: Work, ending: Ending) -> None:
         """Write what the session still holds; a failed event leaves room for its retry."""
@@ -327,8 +363,19 @@ class Invocations:
         session.save(work.store_seconds())
 
 
+def _remembers(rule: SessionRule | None) -> bool:
+    """Say whether a session keeps something beside its turns."""
+    return rule is not None and rule["memory"].get("strategy") in memory.REMEMBERING
+
+
 def _early(deadline_ms: int, now_ms: int) -> int:
     """Return when a call must have ended for its caller to hear of it before the deadline."""
     if deadline_ms <= now_ms:
         return now_ms + LONGEST_MS  # nobody knows of an invocation
     return deadline_ms - round(flush.reserve_ms(deadline_ms - now_ms))
+
+
+def _place(rule: SessionRule) -> tuple[str, ...]:
+    """Return the URL of a session's own store, nothing where it has none."""
+    url = rule.get("store", "")
+    return (url,) if url else ()

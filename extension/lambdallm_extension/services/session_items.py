@@ -1,14 +1,21 @@
 """The stored form of a session: what its items hold, and the actions that write them.
 
 Shapes (attributes beside the keys of `domain.keys` and `expires_at`, epoch seconds):
-    HEAD      {"schema": 1, "exchanges": 17, "first_exchange": 1, "metadata": "{…}"}
+    HEAD      {"schema": 1, "exchanges": 17, "first_exchange": 1, "rewrites": 483920117,
+               "metadata": "{…}", "at": epoch ms of the newest exchange's beginning}
     EXCHANGE  {"schema": 1, "number": 17, "turns": 2, "answered": true, "writer": "nonce"}
     TURN      {"schema": 1, "role": "user", "content": "JSON", "metadata": "JSON", "at": epoch ms,
-               "exchange": "identity of the event", "void": true where nothing stands any more}
+               "exchange": "identity of the event", "void": true where nothing stands any more,
+               "tokens": 9, "prompt_tokens": 14, "prompt_messages": 1, "pinned": true if known,
+               "calls": ["id of a model call", …] that led to it}
 
 Content and metadata are JSON texts, because stores round numbers and users' floats must not be.
 The head's expiry rules. Turns live up to twice as long, so that a head renewed by one write need
 not rewrite them; when it has expired, `first_exchange` moves behind them.
+
+`rewrites` lets a reader trust turns that it has read before. It starts at a number that no other
+life of the session has, and each write that changes turns which somebody may have seen as answered
+adds one, in its own transaction. A session without it was begun by a writer that does not count.
 """
 
 from __future__ import annotations
@@ -17,18 +24,26 @@ import hashlib
 
 from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension import errors
-from lambdallm_extension.domain import keys
+from lambdallm_extension.domain import fixed_turns, keys
 from lambdallm_extension.domain.memory import StoredTurn
 from lambdallm_extension.ports import ABSENT, PRESENT, Add, Condition, Item, Key, Put
 from lambdallm_wire import names, plain_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from typing import Any
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any, Literal
 
     from lambdallm_extension.ports import Action, Value
     from lambdallm_wire.sessions import Turn
+
+
+_COUNTS: tuple[Literal["tokens", "prompt_tokens", "prompt_messages"], ...] = (
+    "tokens",
+    "prompt_tokens",
+    "prompt_messages",
+)
+"""What is known of a turn's length, where it is."""
 
 
 class Exchange(NamedTuple):
@@ -49,6 +64,9 @@ class Head(NamedTuple):
         first_exchange: Exchanges below it are expired or cleared.
         version: Exchanges ever opened in the living session; 0 when there is none.
         stale: An exchange of our own identity that has expired or was cleared; it is replaced.
+        rewrites: How often answered exchanges were written anew, from a number that only this life
+            of the session has; None where nobody counts.
+        fixed: Exchange and place of the turns that stay in every window.
     """
 
     stored_exchanges: int | None
@@ -57,6 +75,8 @@ class Head(NamedTuple):
     version: int
     metadata: dict[str, object]
     stale: Exchange | None = None
+    rewrites: int | None = None
+    fixed: tuple[tuple[int, int], ...] = ()
 
     def holds(self, exchange: Exchange, expires_at: int | None, *, now: int) -> bool:
         """Say whether an exchange belongs to the living session."""
@@ -86,7 +106,14 @@ def read_head(item: Item | None, *, now: int, last_exchange: int) -> Head:
     metadata = _from_json(item, "metadata", "{}")
     if not 1 <= first <= following or not isinstance(metadata, dict):
         raise _damaged(item, "first_exchange" if isinstance(metadata, dict) else "metadata")
-    return Head(exchanges, following, first, exchanges, metadata)
+    rewrites = None if "rewrites" not in item.attributes else _integer(item, "rewrites")
+    fixed = fixed_turns.named(item.attributes, first)
+    return Head(exchanges, following, first, exchanges, metadata, None, rewrites, fixed)
+
+
+def count_of(item: Item | None) -> int:
+    """Return how many exchanges a head has counted, 0 where there is none."""
+    return 0 if item is None else _integer(item, "exchanges")
 
 
 def read_turn(item: Item) -> StoredTurn:
@@ -109,6 +136,11 @@ def read_turn(item: Item) -> StoredTurn:
         "metadata": metadata,
         "at_epoch_ms": _integer(item, "at"),
     }
+    for name in _COUNTS:
+        if name in item.attributes:
+            turn[name] = _integer(item, name)
+    if item.attributes.get("pinned") is True:
+        turn["pinned"] = True
     return StoredTurn(exchange, place, _text(item, "exchange"), turn)
 
 
@@ -140,12 +172,37 @@ def exchange_item(key: Key, exchange: Exchange, *, expires_at: int) -> Item:
     return Item(key, attributes, expires_at)
 
 
-def count_exchange(key: Key, head: Head, *, expires_at: int) -> Add:
-    """Add the next exchange to the head that was read, and to no other."""
+def count_exchange(  # noqa: PLR0913 - what an exchange tells the head
+    key: Key,
+    head: Head,
+    *,
+    born: int,
+    metadata: dict[str, object] | None,
+    clear: bool,
+    fixed: Mapping[str, Value],
+    at: int,
+    expires_at: int,
+) -> Add:
+    """Add the next exchange to the head that was read, and to no other.
+
+    Args:
+        key: The head's.
+        head: As it was read.
+        born: What a new life of the session counts its rewrites from.
+        metadata: What it is from now on, None leaves it.
+        clear: Hide what came before this exchange.
+        fixed: Names its turns that stay in every window; see `domain.fixed_turns`.
+        at: Epoch milliseconds, for whoever looks for sessions that nobody uses any more.
+        expires_at: Epoch seconds.
+    """
     counted = head.next_exchange - (head.stored_exchanges or 0)
-    assign: dict[str, Value] = {"schema": names.ITEM_SCHEMA_VERSION}
+    assign: dict[str, Value] = {"schema": names.ITEM_SCHEMA_VERSION, "at": at, **fixed}
     if head.version == 0:
-        assign |= {"first_exchange": head.first_exchange, "metadata": "{}"}
+        assign |= {"first_exchange": head.first_exchange, "metadata": "{}", "rewrites": born}
+    if metadata is not None:
+        assign["metadata"] = _to_json(metadata)
+    if clear:
+        assign["first_exchange"] = head.next_exchange
     if head.stored_exchanges is None:
         condition = ABSENT
     else:
@@ -153,19 +210,31 @@ def count_exchange(key: Key, head: Head, *, expires_at: int) -> Add:
     return Add(key, {"exchanges": counted}, assign, expires_at, condition)
 
 
-def change_head(key: Key, *, metadata: dict[str, object] | None, first_exchange: int | None) -> Add:
-    """Set metadata, or hide what came before an exchange; the head must exist.
+def change_head(
+    key: Key,
+    *,
+    metadata: dict[str, object] | None = None,
+    first_exchange: int | None = None,
+    rewrites: bool = False,
+    fixed: Mapping[str, Value] = {},
+) -> Add:
+    """Set metadata, hide what came before an exchange, count a rewrite; the head must exist.
 
     What was hidden stays hidden: `first_exchange` is never lowered.
     """
-    assign: dict[str, Value] = {}
+    assign: dict[str, Value] = {**fixed}
     condition = PRESENT
     if metadata is not None:
         assign["metadata"] = _to_json(metadata)
     if first_exchange is not None:
         assign["first_exchange"] = first_exchange
         condition = Condition(absent=False, at_most={"first_exchange": first_exchange})
-    return Add(key, assign=assign, condition=condition)
+    return Add(key, {"rewrites": 1} if rewrites else {}, assign, condition=condition)
+
+
+def birth(nonce: str, identity: str) -> int:
+    """Return what one life of a session counts its rewrites from: no other one begins there."""
+    return int(token("birth", nonce, identity)[:12], 16)
 
 
 def turn_puts(
@@ -176,9 +245,9 @@ def turn_puts(
     *,
     first: int,
     expires_at: int,
-) -> list[Action]:
+) -> list[Put]:
     """Write turns from index `first` on."""
-    puts: list[Action] = []
+    puts: list[Put] = []
     for index, turn in enumerate(turns, start=first):
         attributes: dict[str, Value] = {
             "schema": names.ITEM_SCHEMA_VERSION,
@@ -189,8 +258,20 @@ def turn_puts(
         }
         if turn.get("metadata"):
             attributes["metadata"] = _to_json(turn["metadata"])
+        calls = calls_of(turn)
+        if calls:
+            attributes["calls"] = calls
+        attributes |= {name: turn[name] for name in _COUNTS if turn.get(name)}
+        if turn.get("pinned"):
+            attributes["pinned"] = True
         puts.append(Put(Item(_turn_key(pk, exchange, index), attributes, expires_at)))
     return puts
+
+
+def calls_of(turn: Turn) -> list[str]:
+    """Return the ids of the model calls that led to a turn, its own last."""
+    own = turn.get("call_id")
+    return [*turn.get("other_call_ids", ()), *([own] if own else ())]
 
 
 def void_puts(

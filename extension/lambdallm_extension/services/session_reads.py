@@ -6,6 +6,15 @@
 The head stands before the turns in the order of keys, so that a query over both has it last, when
 there is still place. Where there is none, the head is asked for by its key; and which sessions are
 so long is remembered, so that the next time both requests are made at once.
+
+Of a recent session the head alone is read, and what has come since (`services.recent_sessions`).
+
+A reader that has seen another event's answer says which, and never gets an older session: it waits
+for that exchange, whose writer may have answered before it wrote.
+
+    read ─► it is in the window ─────────────────────────────► the window
+      └─► its EXCHANGE is answered? ─ yes: read again ───────► the window
+            └─ no: a little later, for two seconds ─► retryable ─ its event is over ─► lost
 """
 
 from __future__ import annotations
@@ -13,23 +22,33 @@ from __future__ import annotations
 from threading import Lock
 
 from lambda_runtime_api.declarations import NamedTuple
+from lambdallm_extension import errors
 from lambdallm_extension.domain import keys, memory
 from lambdallm_extension.ports import Key
 from lambdallm_extension.services import session_items
+from lambdallm_extension.services.recent_sessions import RecentSessions, keep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lambdallm_extension.ports import Clock, Item, Store
+    from lambdallm_extension.services.recent_sessions import Kept, KeptTurn
+    from lambdallm_extension.services.session_items import Head
     from lambdallm_extension.services.tasks import Workers
-    from lambdallm_wire.sessions import SessionRule
+    from lambdallm_wire.sessions import Receipt, SessionRule
 
 READ_MORE = 4
 """How many times more is read when a window is not full: a long exchange of its own stood there."""
 
 LONG_MAX = 1_024
 """Sessions known to be long; forgetting one costs a round trip."""
+
+WAIT_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.15, 0.2, *(0.3,) * 5)
+"""Between two looks for an exchange that was answered before it was written: 2 s in all."""
+
+LATE_WRITES_MS = 5_000
+"""So long after its deadline an event may still be written: Shutdown lasts 2 s (`works`)."""
 
 
 class LongSessions:
@@ -70,7 +89,7 @@ class SessionRead(NamedTuple):
 class SessionReader:
     """Reads one session for one unit of work."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a read is made of
         self,
         rule: SessionRule,
         store: Store,
@@ -78,36 +97,145 @@ class SessionReader:
         clock: Clock,
         *,
         long_sessions: LongSessions,
+        recent_sessions: RecentSessions,
         deadline_ms: Callable[[], int],
+        sleep: Callable[[float], None],
     ) -> None:
         self._rule = rule
         self._store = store
         self._workers = workers
         self._clock = clock
         self._long = long_sessions
+        self._recent = recent_sessions
+        self._sleep = sleep
         self._deadline_ms = deadline_ms
-        self._pk = keys.session_pk(rule["session_id"])
+        self._pk = keys.session_pk(rule["session_id"], rule.get("principal", ""))
         self.took_ms: float | None = None
 
-    def read(self) -> SessionRead:
-        """Read it.
+    def read(self, after: Receipt | None = None) -> SessionRead:
+        """Read it, as it is once an exchange that somebody has seen is in it.
 
         Raises:
-            StoreError: Nothing is known about the session.
+            StoreError: Nothing is known about the session, or the exchange is not there.
         """
         started = self._clock.monotonic()
-        rule = self._rule["memory"]
-        limit = memory.read_limit(rule)
-        head_item, turns = self._read_short(limit)
-        found = self._readable(turns, head_item)
-        while limit is not None and len(turns) >= limit:
-            if memory.fills(found.stored, rule, self._rule["identity"]):
-                break
-            limit *= READ_MORE
-            turns = self._turns(limit)
-            found = self._readable(turns, head_item)
+        found = self._read_any()
+        if after is not None and not self._shows(found, after["identity"]):
+            self._wait_for(after)
+            found = self._read_any()
         self.took_ms = (self._clock.monotonic() - started) * 1_000
         return found
+
+    def _shows(self, found: SessionRead, identity: str) -> bool:
+        """Say whether an exchange was there when the session was read: its answer is."""
+        if identity == self._rule["identity"]:
+            return True  # the event itself, delivered again: it waits for nobody
+        said = [entry.turn for entry in sorted(found.stored) if entry.identity == identity]
+        return memory.is_answered(said)
+
+    def _wait_for(self, after: Receipt) -> None:
+        """Wait until an exchange is stored.
+
+        Raises:
+            NotYetStoredError: It is not yet.
+            LostExchangeError: Its event is over, and did not leave it.
+        """
+        over_ms = after["until_epoch_ms"] + LATE_WRITES_MS
+        if self._clock.epoch_ms() > over_ms + 1_000 * self._rule["ttl_seconds"]:
+            return  # it would have expired
+        key = Key(self._pk, keys.exchange_sk(after["identity"]))
+        for seconds in (*WAIT_SECONDS, None):
+            item = self._store.get(key, deadline_ms=self._deadline_ms())
+            if item is not None and session_items.read_exchange(item).answered:
+                return
+            now_ms = self._clock.epoch_ms()
+            if now_ms > over_ms:
+                message = (
+                    f"Exchange {after['identity']!r}, whose answer the caller has seen, was never "
+                    "stored: its function was ended after it had answered. What was said in it is "
+                    "lost; ask again without naming it."
+                )
+                raise errors.LostExchangeError(message)
+            if seconds is None or now_ms + 1_000 * seconds > self._deadline_ms():
+                break
+            self._sleep(seconds)
+        message = (
+            f"Exchange {after['identity']!r}, whose answer the caller has seen, is not stored yet; "
+            "an older state of the session is not shown. Try again."
+        )
+        raise errors.NotYetStoredError(message)
+
+    def _read_any(self) -> SessionRead:
+        limit = memory.read_limit(self._rule["memory"])
+        kept = self._recent.find(self._pk)
+        if kept is not None and kept.through >= 0:
+            found = self._read_newer(kept, limit)
+            if found is not None:
+                return found
+        return self._read_all(kept, limit)
+
+    def _read_all(self, before: Kept | None, limit: int | None) -> SessionRead:
+        """Read it from the store alone."""
+        rule = self._rule["memory"]
+        head_item, items = self._read_short(limit)
+        turns = [*map(keep, items)]
+        while True:
+            head, found = self._readable(turns, head_item)
+            whole = limit is None or len(turns) < limit
+            if whole or memory.fills(found.stored, rule, self._rule["identity"]):
+                break
+            assert limit is not None  # noqa: S101 - it is whole without
+            limit *= READ_MORE
+            turns = [*map(keep, self._turns(limit))]
+        self._recent.note(self._pk, head, turns, before=before, whole=whole, limit=limit)
+        return found
+
+    def _read_newer(self, kept: Kept, limit: int | None) -> SessionRead | None:
+        """Read the head, and what stands behind the kept turns; None where these do not do."""
+        now, ttl = self._clock.epoch_ms() // 1_000, self._rule["ttl_seconds"]
+        if not (kept.whole or (limit is not None and len(kept.turns) >= limit)):
+            return None
+        if not kept.outlives(now + ttl):
+            return None  # it is to be extended, or somebody has extended it
+        newer: list[KeptTurn] = []
+        if kept.settled:
+            head_item = self._head()
+            if not self._stands(kept, head_item):
+                return None
+            if session_items.count_of(head_item) > kept.through:
+                newer = self._newer_than(kept.through, limit)
+        else:
+            asked = self._workers.start(self._head)
+            newer = self._newer_than(kept.through, limit)
+            head_item = asked.wait((self._deadline_ms() - self._clock.epoch_ms()) / 1_000)
+            if not self._stands(kept, head_item):
+                return None
+        cut = limit is not None and len(newer) >= limit
+        turns = newer if cut else [*newer, *kept.turns]
+        whole = kept.whole and not cut
+        head, found = self._readable(turns, head_item)
+        if not whole and not memory.fills(
+            found.stored, self._rule["memory"], self._rule["identity"]
+        ):
+            return None
+        if newer or kept.shared or head.version != kept.exchanges:
+            self._recent.note(self._pk, head, turns, before=kept, whole=whole, limit=limit)
+        return found
+
+    def _stands(self, kept: Kept, head_item: Item | None) -> bool:
+        now = self._clock.epoch_ms() // 1_000
+        return kept.stands(session_items.read_head(head_item, now=now, last_exchange=0))
+
+    def _newer_than(self, exchange: int, limit: int | None) -> list[KeptTurn]:
+        items = self._store.query(
+            self._pk,
+            keys.turn_sk(keys.EXCHANGE_MAX, 0),
+            first=keys.turn_sk(exchange + 1, 0),
+            reverse=True,
+            limit=limit,
+            deadline_ms=self._deadline_ms(),
+        )
+        return [*map(keep, items)]
 
     def _read_short(self, limit: int | None) -> tuple[Item | None, list[Item]]:
         """Read the head and so many turns."""
@@ -138,21 +266,20 @@ class SessionReader:
     def _head(self) -> Item | None:
         return self._store.get(Key(self._pk, keys.HEAD), deadline_ms=self._deadline_ms())
 
-    def _readable(self, items: list[Item], head_item: Item | None) -> SessionRead:
+    def _readable(self, turns: list[KeptTurn], head_item: Item | None) -> tuple[Head, SessionRead]:
         """Leave out what is expired, cleared or void."""
         now = self._clock.epoch_ms() // 1_000
-        turns = [session_items.read_turn(item) for item in items]
-        last = max((turn.exchange for turn in turns), default=0)
+        last = max((kept.turn.exchange for kept in turns), default=0)
         head = session_items.read_head(head_item, now=now, last_exchange=last)
         readable = [
-            (turn, item)
-            for turn, item in zip(turns, items, strict=True)
-            if turn.exchange >= head.first_exchange
-            and (item.expires_at is None or item.expires_at > now)
-            and not session_items.is_void(item)
+            kept
+            for kept in turns
+            if kept.turn.exchange >= head.first_exchange
+            and (kept.expires_at is None or kept.expires_at > now)
+            and not kept.is_void
         ]
-        return SessionRead(
+        return head, SessionRead(
             head,
-            [turn for turn, _ in readable],
-            [(item.key, item.expires_at) for _, item in readable if item.expires_at is not None],
+            [kept.turn for kept in readable],
+            [(kept.key, kept.expires_at) for kept in readable if kept.expires_at is not None],
         )

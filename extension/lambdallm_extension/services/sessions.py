@@ -3,7 +3,8 @@
     begin ──► read HEAD and the newest turns ──────────► window
     append ─► open the exchange (once) ─┐
     append ─► …answered ────────────────┴─► write its turns ─► save, end: wait for that
-    after_response: nothing of this before `end`, which opens and writes in one transaction
+    after_response: nothing of this before `end`, which opens and writes in one transaction; what
+    does not fit into one, or has no answer in it, is waited for all the same
 
 Opening is `transact{put EXCHANGE if absent, add 1 to HEAD}`, the addition pinned to the number
 that was read, so that it hands out the exchange's own number; of two writers the second reads
@@ -12,12 +13,14 @@ the first one's number in the refusal and takes the next (`services.exchanges`).
 
 from __future__ import annotations
 
+import time
 from functools import partial
 
 from lambdallm_extension import errors
 from lambdallm_extension.domain import keys, memory
 from lambdallm_extension.ports import PRESENT, Add
 from lambdallm_extension.services.exchanges import TURNS_PER_TRANSACTION, ExchangeWriter
+from lambdallm_extension.services.recent_sessions import RecentSessions
 from lambdallm_extension.services.session_reads import LongSessions, SessionReader
 from lambdallm_extension.services.tasks import Deferred, Lane
 
@@ -26,9 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from lambdallm_extension.ports import Clock, Store
+    from lambdallm_extension.services.recollection import Known, Recollection
     from lambdallm_extension.services.session_reads import SessionRead
     from lambdallm_extension.services.tasks import Workers
-    from lambdallm_wire.sessions import SessionRule, Turn, Window
+    from lambdallm_wire.sessions import Receipt, SessionRule, Turn, Window
 
 PENDING_TURNS_MAX = 10_000
 """Of one unit of work, not answered yet: they are in memory until then."""
@@ -40,7 +44,8 @@ class SessionWork:
     `nonce` names this object among all that ever were: transactions are named after it.
     `continues` is the nonce of one whose unit of work goes on here, "" mostly. `deferred`: somebody
     comes for the window at once, and reads it on his own thread. `long_sessions` is what is known
-    of the session's length.
+    of the session's length, `recent_sessions` what is kept of it. `recollect` begins to read what
+    its memory keeps beside the turns.
     """
 
     def __init__(  # noqa: PLR0913 - what a unit of work is made of
@@ -54,13 +59,16 @@ class SessionWork:
         deadline_ms: Callable[[], int],
         continues: str = "",
         long_sessions: LongSessions | None = None,
+        recent_sessions: RecentSessions | None = None,
+        sleep: Callable[[float], None] = time.sleep,
         deferred: bool = False,
+        recollect: Callable[[Store], Recollection] | None = None,
     ) -> None:
         self._rule = rule
         self._store = store
         self._clock = clock
         self._deadline_ms = deadline_ms
-        self._pk = keys.session_pk(rule["session_id"])
+        self._pk = keys.session_pk(rule["session_id"], rule.get("principal", ""))
         self._exchange = ExchangeWriter(
             rule, nonce, store=store, clock=clock, deadline_ms=deadline_ms, continues=continues
         )
@@ -73,34 +81,71 @@ class SessionWork:
         self._opening = False
         self._closed = False
         self.save_ms: float | None = None
+        self._recent = RecentSessions() if recent_sessions is None else recent_sessions
         self._reader = SessionReader(
             rule,
             store,
             workers,
             clock,
             long_sessions=long_sessions or LongSessions(),
+            recent_sessions=self._recent,
             deadline_ms=deadline_ms,
+            sleep=sleep,
         )
-        read = self._reader.read
+        read = partial(self._reader.read, rule.get("after"))
         self._read_task = Deferred(read) if deferred else workers.start(read)
+        self._workers = workers
+        self._cleared = False
+        self._recollection = None if recollect is None else recollect(store)
 
     # Reading
 
-    def window(self) -> Window:
+    def window(self, after: Receipt | None = None, question: str = "") -> Window:
         """Return what the handler sees, waiting for the read that `begin` has started.
+
+        Args:
+            after: What the handler has been told of: it is read again, and is there.
+            question: What it is about to ask, "" where it did not say.
 
         Raises:
             StoreError: The read failed; nothing is known about the session.
         """
-        head, stored, _ = self._found()
+        if after is not None:
+            self._read_task = Deferred(partial(self._reader.read, after))
+        found = self._found()
         return {
             "session_id": self._rule["session_id"],
-            "version": head.version,
-            "turns": memory.select(
-                stored, self._rule["memory"], own_identity=self._rule["identity"]
-            ),
-            "metadata": head.metadata,
+            "version": found.head.version,
+            "turns": self._seen(found, question),
+            "metadata": found.head.metadata,
         }
+
+    def _seen(self, found: SessionRead, question: str) -> list[Turn]:
+        """Return the newest turns, and what the session's memory brings back."""
+        rule = self._rule
+        if self._recollection is None:
+            if not found.head.fixed:
+                return memory.select(found.stored, rule["memory"], own_identity=rule["identity"])
+            from lambdallm_extension.services.recollection import Recollection
+
+            self._recollection = Recollection(
+                rule,
+                store=self._store,
+                workers=self._workers,
+                clock=self._clock,
+                deadline_ms=self._deadline_ms,
+            )
+        return self._recollection.turns(found, question)
+
+    def remembered(self) -> Known | None:
+        """Return what is known now, for its memory; None where that is not to change.
+
+        After `save`. An exchange that another delivery has written is that one's to remember.
+        """
+        own = self._exchange.kept()
+        if self._recollection is None or own is None or self._cleared:
+            return None
+        return self._recollection.known(self._found(), own)
 
     # Writing
 
@@ -117,7 +162,7 @@ class SessionWork:
             message = f"More than {PENDING_TURNS_MAX} turns without an answer; save them first."
             raise errors.InvalidRequestError(message)
         if clear:
-            self._clear = True
+            self._clear = self._cleared = True
             self._pending, self._answered = [], 0
         self._pending += turns
         if metadata is not None:
@@ -139,10 +184,10 @@ class SessionWork:
         clear, self._clear = self._clear, False
         if not self._opening:
             self._opening = True
-            whole = len(pending) <= TURNS_PER_TRANSACTION and metadata is None and not clear
-            self._lane.add(partial(self._open, pending if whole else []))
-            if whole:
+            if len(pending) <= TURNS_PER_TRANSACTION:
+                self._lane.add(partial(self._open, pending, metadata, clear=clear))
                 return
+            self._lane.add(self._open)
         for start in range(0, max(1, len(pending)), TURNS_PER_TRANSACTION):
             batch = pending[start : start + TURNS_PER_TRANSACTION]
             first = start == 0
@@ -168,6 +213,18 @@ class SessionWork:
     def close(self) -> None:
         """Take nothing more."""
         self._closed = True
+
+    @property
+    def may_answer_first(self) -> bool:
+        """Whether the response may leave before the store has confirmed: a reader can tell then.
+
+        It looks for the answered exchange, which has to come whole, with all that belongs to it.
+        """
+        if self.waits or self._opening:
+            return False
+        if not self._pending:
+            return self._metadata is None and not self._clear
+        return self._answered == len(self._pending) <= TURNS_PER_TRANSACTION
 
     @property
     def waits(self) -> bool:
@@ -196,6 +253,9 @@ class SessionWork:
             )
             raise errors.WriteUncertainError(message) from None
         self.save_ms = (self.save_ms or 0.0) + (self._clock.monotonic() - started) * 1_000
+        own = self._exchange.kept() if self._closed else None
+        if own is not None:
+            self._recent.wrote(self._pk, own)
         return self.version
 
     @property
@@ -213,9 +273,15 @@ class SessionWork:
     def _left(self) -> float:
         return (self._deadline_ms() - self._clock.epoch_ms()) / 1_000
 
-    def _open(self, turns: Sequence[Turn] = ()) -> None:
+    def _open(
+        self,
+        turns: Sequence[Turn] = (),
+        metadata: dict[str, object] | None = None,
+        *,
+        clear: bool = False,
+    ) -> None:
         found = self._found()
-        self._exchange.open(found.head, turns)
+        self._exchange.open(found.head, turns, metadata, clear=clear)
         if found.head.version:
             self._upkeep.add(partial(self._extend, found))
 

@@ -1,11 +1,16 @@
 """Where state lies: one `ports.Store` per kind of place, chosen by a URL.
 
 dynamodb://TABLE[?region=eu-central-1]    what Lambda functions use
+redis://HOST[:PORT][/DB][?prefix=…]       Redis, Valkey, MemoryDB; rediss:// over TLS
 sqlite:///PATH                            a file, relative; four slashes: absolute
 memory:                                   this process alone
+
+Before each stands a `payloads.PayloadStore`, which takes what is too large for an item.
 """
 
 from __future__ import annotations
+
+import sys
 
 from lambdallm_extension.errors import SettingError
 
@@ -20,18 +25,26 @@ __all__ = ["open_store"]
 DEFAULT_URL = "sqlite:///.lambdallm/lambdallm.db"
 """Outside Lambda, when nobody named a store."""
 
-_FORMS = "dynamodb://TABLE[?region=REGION], sqlite:///PATH or memory:"
+_FORMS = "dynamodb://TABLE[?region=REGION], redis://HOST, sqlite:///PATH or memory:"
 
 _TABLE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 _TABLE_LENGTH = range(3, 256)
 
 
 def open_store(settings: Settings, clock: Clock, credentials: CredentialSource) -> Store:
-    """Open the store that `LAMBDALLM_STORE` names. Nothing is read or sent yet.
+    """Open the store that `LAMBDALLM_STORE` names, for texts of any size. Nothing is sent yet.
 
     Raises:
-        SettingError: It names none, or one that cannot be.
+        SettingError: It names none, or one that cannot be; or LAMBDALLM_PAYLOADS or
+            LAMBDALLM_COMPRESSION is wrong.
     """
+    from lambdallm_extension.stores.payloads import open_payloads
+
+    return open_payloads(_open_items(settings, clock, credentials), settings, clock, credentials)
+
+
+def _open_items(settings: Settings, clock: Clock, credentials: CredentialSource) -> Store:
+    """Open what keeps the items themselves."""
     url = _url(settings)
     scheme, _, rest = url.partition(":")
     if scheme == "dynamodb" and rest.startswith("//"):
@@ -41,6 +54,8 @@ def open_store(settings: Settings, clock: Clock, credentials: CredentialSource) 
         if region:
             settings = settings._replace(region=region)
         return dynamodb.connect(table, settings, clock, credentials)
+    if scheme in ("redis", "rediss") and rest.startswith("//"):
+        return _open_redis(url, settings, clock)
     if scheme == "sqlite" and rest.startswith("///") and len(rest) > len("///"):
         return _open_sqlite(rest[3:], clock)
     if url == "memory:":
@@ -73,6 +88,32 @@ def _open_sqlite(path: str, clock: Clock) -> Store:
     return SqliteStore(path, clock)
 
 
+def _open_redis(url: str, settings: Settings, clock: Clock) -> Store:
+    """Open what redis-py reaches, which a layer of its own or the function brings.
+
+    The layer's folder is searched last, and only for this import: nothing of it is meant for the
+    function, which may share this process.
+    """
+    from lambdallm_extension.stores.redis_urls import parse_url
+
+    target = parse_url(url, settings.store_name)
+    folder = __file__.rpartition("/lambdallm_extension/")[0] + "/lib"
+    sys.path.append(folder)
+    try:
+        from lambdallm_extension.stores import redis
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("redis", "async_timeout"):
+            raise
+        message = (
+            "LAMBDALLM_STORE=redis://… needs the package redis (5.2 or newer): attach the layer of "
+            "`./build.sh layer --redis` beside lambdallm's, or `pip install redis`."
+        )
+        raise SettingError(message) from error
+    finally:
+        sys.path.remove(folder)
+    return redis.connect(target, settings, clock)
+
+
 def _parse_dynamodb(url: str, rest: str) -> tuple[str, str]:
     table, _, query = rest.partition("?")
     name, _, region = query.partition("=")
@@ -84,4 +125,5 @@ def _parse_dynamodb(url: str, rest: str) -> tuple[str, str]:
 
 
 def _wrong(url: str) -> SettingError:
-    return SettingError(f"LAMBDALLM_STORE={url!r} is no store: it may be {_FORMS}.")
+    shown = f"…@{url.rpartition('@')[2]}" if "@" in url else url  # before it stands a password
+    return SettingError(f"LAMBDALLM_STORE={shown!r} is no store: it may be {_FORMS}.")

@@ -26,6 +26,7 @@ from lambdallm_extension.errors import (
     WriteUncertainError,
 )
 from lambdallm_extension.http_client.failures import AnswerLostError, NotSentError
+from lambdallm_extension.ports import ALWAYS, Check, Page
 from lambdallm_extension.settings import SystemRandom
 from lambdallm_extension.stores import attribute_values, dynamodb_requests as requests, rules
 from lambdallm_extension.stores.dynamodb_refusals import (
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lambdallm_extension.aws.credentials import CredentialSource
-    from lambdallm_extension.ports import Action, Add, Clock, Item, Key, Put, Random
+    from lambdallm_extension.ports import Action, Add, Clock, Condition, Item, Key, Put, Random
     from lambdallm_extension.settings import Settings
 
 ATTEMPTS_MAX = 8
@@ -166,6 +167,10 @@ class DynamoDBStore:
             parameters["ExclusiveStartKey"] = start
         return items
 
+    def outline(self, pk: str, *, deadline_ms: int) -> list[Item]:
+        """Return all items of a partition."""
+        return self.query(pk, "", deadline_ms=deadline_ms)
+
     def put_if(self, put: Put, *, deadline_ms: int) -> None:
         """Write one item if its condition holds."""
         put_id = os.urandom(8).hex() if put.condition.absent else ""
@@ -202,6 +207,24 @@ class DynamoDBStore:
             token=token,
         )
         self._send(call, deadline_ms)
+
+    def delete(self, key: Key, *, deadline_ms: int, condition: Condition = ALWAYS) -> None:
+        """Remove an item, if there is one; twice does no harm."""
+        call = _Call(
+            "DeleteItem",
+            requests.delete_item(self._table, key, condition),
+            writes=True,
+            actions=(Check(key, condition),),
+        )
+        self._send(call, deadline_ms)
+
+    def scan(self, prefix: str, sk: str, *, cursor: str = "", deadline_ms: int) -> Page:
+        """Return what one request finds: DynamoDB reads 1 MB for it."""
+        parameters = requests.scan(self._table, prefix, sk, cursor)
+        answer = self._send(_Call("Scan", parameters), deadline_ms)
+        items = [attribute_values.decode_item(item) for item in answer.get("Items", ())]
+        start = answer.get("LastEvaluatedKey")
+        return Page(items, plain_json.dumps(start) if start else "")
 
     def reopen(self) -> None:
         """Drop connections that a freeze may have killed, and open one beside the caller."""

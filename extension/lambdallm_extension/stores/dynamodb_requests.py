@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from lambdallm_extension.ports import ALWAYS, Add, Check, Put
 from lambdallm_extension.stores import attribute_values, rules
+from lambdallm_wire import plain_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,6 +74,29 @@ def get_item(table: str, key: Key) -> Parameters:
         "Key": attribute_values.encode_key(key),
         "ConsistentRead": True,
     }
+
+
+def delete_item(table: str, key: Key, condition: Condition = ALWAYS) -> Parameters:
+    """Remove one item, whatever it holds."""
+    rules.check_key(key)
+    parameters = {"TableName": table, "Key": attribute_values.encode_key(key)}
+    return _conditioned(parameters, condition, _Expression())
+
+
+def scan(table: str, prefix: str, sk: str, cursor: str) -> Parameters:
+    """Look at the whole table, strongly consistent, for the items under one sort key."""
+    rules.check_scan(prefix, sk)
+    expression = _Expression()
+    parameters: Parameters = {
+        "TableName": table,
+        "FilterExpression": (
+            f"sk = {expression.value(sk)} AND begins_with(pk, {expression.value(prefix)})"
+        ),
+        "ConsistentRead": True,
+    }
+    if cursor:
+        parameters["ExclusiveStartKey"] = plain_json.loads(cursor)
+    return expression.complete(parameters)
 
 
 def query(table: str, pk: str, prefix: str, *, first: str = "", reverse: bool) -> Parameters:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from threading import Lock
 
+from lambdallm_extension.ports import ALWAYS, Page
 from lambdallm_extension.stores import rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lambdallm_extension.ports import Action, Add, Clock, Item, Key, Put
+    from lambdallm_extension.ports import Action, Add, Clock, Condition, Item, Key, Put
 
 
 class MemoryStore:
@@ -58,6 +59,10 @@ class MemoryStore:
             items = [partition[sk] for sk in keys[: None if limit is None else max(limit, 0)]]
         return [rules.plain(item) for item in items]
 
+    def outline(self, pk: str, *, deadline_ms: int) -> list[Item]:
+        """Return all items of a partition."""
+        return self.query(pk, "", deadline_ms=deadline_ms)
+
     def put_if(self, put: Put, *, deadline_ms: int) -> None:
         """Write one item if its condition holds."""
         with self._lock:
@@ -86,6 +91,23 @@ class MemoryStore:
                 return
             self._write(actions)
             self._tokens[token] = (fingerprint, now_ms)
+
+    def delete(self, key: Key, *, deadline_ms: int, condition: Condition = ALWAYS) -> None:
+        """Remove an item, if there is one."""
+        with self._lock:
+            rules.check_deletion(key, condition, self._find(key))
+            self._partitions.get(key.pk, {}).pop(key.sk, None)
+
+    def scan(self, prefix: str, sk: str, *, cursor: str = "", deadline_ms: int) -> Page:
+        """Return the items under one sort key, in all partitions of a prefix, in one page."""
+        rules.check_scan(prefix, sk)
+        with self._lock:
+            found = [
+                items[sk]
+                for pk, items in sorted(self._partitions.items())
+                if pk.startswith(prefix) and sk in items
+            ]
+        return Page([rules.plain(item) for item in found], "")
 
     def reopen(self) -> None:
         """Nothing is connected."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 
 from lambdallm_extension.errors import ConditionFailedError, StoreRefusedError
-from lambdallm_extension.ports import Add, Item, Key, Put
+from lambdallm_extension.ports import Add, Check, Item, Key, Put
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,6 +61,28 @@ def check_prefix(pk: str, prefix: str) -> None:
         StoreRefusedError: As `check_key`.
     """
     check_key(Key(pk, prefix or "-"))
+
+
+def check_scan(prefix: str, sk: str) -> None:
+    """Refuse a scan for a sort key that nothing can have, or for everything there is.
+
+    Raises:
+        StoreRefusedError: As `check_key`.
+    """
+    check_key(Key(prefix, sk))
+
+
+def check_deletion(key: Key, condition: Condition, item: Item | None) -> None:
+    """Refuse a deletion whose condition does not hold of what stands there.
+
+    Raises:
+        ConditionFailedError: It does not.
+        StoreRefusedError: As `check_key` and `check_condition`.
+    """
+    check_key(key)
+    check_condition(condition)
+    if not holds(condition, item):
+        raise condition_failed([Check(key, condition)], [item], 0)
 
 
 def check_names(names: Mapping[str, object]) -> None:
@@ -143,10 +165,18 @@ def plain(item: Item) -> Item:
     check_key(item.key)
     check_names(item.attributes)
     attributes = {name: copied(value) for name, value in item.attributes.items()}
-    size = _text_bytes(item.key.pk) + _text_bytes(item.key.sk) + len("pksk")
-    if size + _size(attributes) > ITEM_MAX_BYTES:
+    if size_of(item.key, attributes) > ITEM_MAX_BYTES:
         raise too_large(item.key)
     return Item(item.key, attributes, item.expires_at)
+
+
+def size_of(key: Key, attributes: Mapping[str, Value]) -> int:
+    """Count an item's bytes as DynamoDB does.
+
+    Raises:
+        StoreRefusedError: There is text in it that cannot be stored.
+    """
+    return _text_bytes(key.pk) + _text_bytes(key.sk) + len("pksk") + _size(attributes)
 
 
 def too_large(key: Key) -> StoreRefusedError:

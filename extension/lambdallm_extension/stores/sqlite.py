@@ -22,14 +22,14 @@ from lambdallm_extension.errors import (
     StoreUnavailableError,
     WriteUncertainError,
 )
-from lambdallm_extension.ports import Item, Key, Put
+from lambdallm_extension.ports import ALWAYS, Item, Key, Page, Put
 from lambdallm_extension.stores import rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lambdallm_extension.ports import Action, Add, Clock
+    from lambdallm_extension.ports import Action, Add, Clock, Condition
 
 SCHEMA_VERSION = 1
 
@@ -49,6 +49,13 @@ _FORWARDS = (
     "WHERE pk = ? AND sk >= ? AND sk < ? ORDER BY sk ASC LIMIT ?"
 )
 _BACKWARDS = _FORWARDS.replace("ASC", "DESC")
+
+_SCAN = (
+    "SELECT pk, attributes, expires_at FROM items "
+    "WHERE sk = ? AND pk >= ? AND pk > ? AND pk < ? ORDER BY pk LIMIT ?"
+)
+_PAGE = 500
+"""Items of a scan's page: a second of nobody's time, and little memory."""
 
 _BEHIND_ALL_TEXT = b""
 """SQLite orders every BLOB behind every TEXT."""
@@ -98,6 +105,10 @@ class SqliteStore:
             rows = connection.execute(statement, bounds)
             return [_item(Key(pk, sk), text, expires_at) for sk, text, expires_at in rows]
 
+    def outline(self, pk: str, *, deadline_ms: int) -> list[Item]:
+        """Return all items of a partition."""
+        return self.query(pk, "", deadline_ms=deadline_ms)
+
     def put_if(self, put: Put, *, deadline_ms: int) -> None:
         """Write one item if its condition holds."""
         with self._writing(deadline_ms) as connection:
@@ -125,6 +136,22 @@ class SqliteStore:
             connection.execute(
                 "INSERT OR REPLACE INTO tokens VALUES (?, ?, ?)", (token, fingerprint, now_ms)
             )
+
+    def delete(self, key: Key, *, deadline_ms: int, condition: Condition = ALWAYS) -> None:
+        """Remove an item, if there is one."""
+        rules.check_key(key)
+        with self._writing(deadline_ms) as connection:
+            rules.check_deletion(key, condition, _find(connection, key))
+            connection.execute("DELETE FROM items WHERE pk = ? AND sk = ?", key)
+
+    def scan(self, prefix: str, sk: str, *, cursor: str = "", deadline_ms: int) -> Page:
+        """Return a page of the items under one sort key, in the order of their partitions."""
+        rules.check_scan(prefix, sk)
+        bounds = (sk, prefix, cursor, rules.prefix_end(prefix) or _BEHIND_ALL_TEXT, _PAGE)
+        with self._connected(deadline_ms) as connection:
+            rows = connection.execute(_SCAN, bounds).fetchall()
+        items = [_item(Key(pk, sk), text, expires_at) for pk, text, expires_at in rows]
+        return Page(items, items[-1].key.pk if len(items) == _PAGE else "")
 
     def reopen(self) -> None:
         """A file does not go stale in a freeze."""

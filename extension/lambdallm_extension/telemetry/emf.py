@@ -21,9 +21,10 @@ SEVERAL_MODELS = "several"
 """Value of the dimension `Model` when one unit of work asked more than one."""
 
 
-SUCCEEDING = ("ok", "moved", "late", "forked", "unattributed")
+SUCCEEDING = ("ok", "moved", "late", "forked", "unattributed", "memory")
 """Outcomes of an invocation that has not failed; one that moved is told by whoever ends it, and
-what comes late, or from a forked child or a client that is nobody's, is told beside it.
+what comes late, or from a forked child or a client that is nobody's, or was spent on a memory, is
+told beside it.
 """
 
 

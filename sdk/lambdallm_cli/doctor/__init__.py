@@ -4,7 +4,8 @@ A check is a function of the target that yields findings.
 
     target        what is examined: a deployed function, or this machine
     account       region, credentials, clock         functions    runtime, layer, memory, timeout
-    stores        the table, or the file             permissions  simulated, or tried
+    stores        the table, the file, the Redis     permissions  simulated, or tried
+    buckets       the bucket for large texts
     models        id, profile, access, one token     report       for people, programs, shells
 """
 
@@ -17,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ConfigParseError
 
 from lambdallm_cli.doctor import settings
 from lambdallm_cli.doctor.account import check_credentials, check_region
+from lambdallm_cli.doctor.buckets import check_bucket
 from lambdallm_cli.doctor.functions import check_function
 from lambdallm_cli.doctor.models import check_model
 from lambdallm_cli.doctor.permissions import check_permissions
@@ -98,6 +100,7 @@ def _examine_beyond(target: Target, function: str | None, findings: list[Finding
     if known or table_of(target) is None:
         _collect("store", lambda: check_store(target), findings)
     if known:
+        _collect("bucket", lambda: check_bucket(target), findings)
         if function is not None or not _table_is_wrong(findings):
             _collect("permissions", lambda: check_permissions(target), findings)
         _collect("model", lambda: check_model(target), findings)

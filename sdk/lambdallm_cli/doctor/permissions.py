@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from lambdallm_cli.doctor import stores
+from lambdallm_cli.doctor import buckets, stores
 from lambdallm_cli.doctor.models import split_model
 from lambdallm_cli.doctor.report import Finding, Statement
 from lambdallm_cli.doctor.target import DENIED, ask, code_of, words_of
@@ -48,6 +48,9 @@ def check_permissions(target: Target) -> Iterator[Finding]:
     wanted = []
     if table is not None:
         wanted.append(table_statement(target, table))
+    bucket = buckets.bucket_of(target)
+    if bucket is not None:
+        wanted.append(buckets.bucket_statement(target, bucket))
     provider, model_id = split_model(target.model)
     if provider == "bedrock":
         wanted.append(model_statement(target, model_id))

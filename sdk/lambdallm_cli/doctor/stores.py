@@ -9,8 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from botocore.exceptions import ClientError
 
+from lambdallm_cli.doctor.redis_servers import check_redis
 from lambdallm_cli.doctor.report import Finding, Statement
 from lambdallm_cli.doctor.target import DENIED, ask, code_of, words_of
+from lambdallm_cli.redis_reading import is_redis, without_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 DEFAULT_SQLITE = ".lambdallm/lambdallm.db"
 """Outside Lambda, when LAMBDALLM_STORE names none."""
 
-_FORMS = "dynamodb://TABLE[?region=REGION], sqlite:///PATH or memory:"
+_FORMS = "dynamodb://TABLE[?region=REGION], redis://HOST, sqlite:///PATH or memory:"
 _KEYS = (("pk", "HASH"), ("sk", "RANGE"))
 _TTL = "expires_at"
 
@@ -47,6 +49,8 @@ def check_store(target: Target) -> Iterator[Finding]:
     table = table_of(target)
     if table is not None:
         yield from _check_table(target, table)
+    elif is_redis(url):
+        yield from check_redis(url, in_lambda=in_lambda)
     elif url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
         yield from _check_file(url[len("sqlite:///") :], in_lambda=in_lambda)
     elif url == "memory:":
@@ -54,7 +58,7 @@ def check_store(target: Target) -> Iterator[Finding]:
         advice = "LAMBDALLM_STORE=dynamodb://TABLE remembers." if in_lambda else ""
         yield Finding("store", "warn" if in_lambda else "ok", said, advice)
     elif url:
-        said = f"LAMBDALLM_STORE={url!r} is none."
+        said = f"LAMBDALLM_STORE={without_password(url)!r} is none."
         yield Finding("store", "fail", said, f"Write {_FORMS}.")
     elif in_lambda:
         yield Finding(

@@ -108,7 +108,7 @@ def turn(content: Any, **more: Any) -> dict[str, Any]:
     "message",
     [
         {"turns": [turn(content)]}
-        for content in (5, None, {"a": 1}, [], ["x"], [None], [{"text": 5}], [{}], "x" * 400_000)
+        for content in (5, None, {"a": 1}, [], ["x"], [None], [{"text": 5}], [{}], "x" * 4_000_000)
     ]
     + [
         {"turns": [turn("x", metadata=[1])]},
@@ -313,6 +313,20 @@ def test_what_cannot_begin_is_a_problem_and_no_stream(
     assert api.ask(routes.CHAT, **message)[1]["detail"] == problem["detail"]
     api.disconnect()
     assert [report["outcome"] for report in api.reports] == ["killed"]
+
+
+def test_a_window_that_fits_into_no_reply_is_refused_with_words(api: Api) -> None:
+    large = "x" * 3_990_000
+    for _ in range(5):
+        work = api.begin("huge")
+        said = [turn(large), {**turn(large), "role": "assistant"}]
+        assert api.ask(routes.APPEND, work_id=work, turns=said)[0] == 200
+        assert api.ask(routes.END, work_id=work)[0] == 200
+
+    status, problem = api.ask(routes.WINDOW, work_id=api.begin("huge"))
+
+    assert (status, problem["code"]) == (503, "state")
+    assert "keep fewer messages" in problem["detail"]
 
 
 def test_the_caller_asks_its_own_provider_and_says_what_came_of_it(api: Api) -> None:

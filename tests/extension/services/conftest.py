@@ -72,7 +72,7 @@ class Sessions:
 
     def begin(
         self, identity: str = "", *, session_id: str = "s", ttl_seconds: int = 3_600,
-        max_messages: int | None = None, **more: Any,
+        max_messages: int | None = None, after: Any = None, **more: Any,
     ) -> SessionWork:  # fmt: skip
         number = next(self._numbers)
         rule: SessionRule = {
@@ -84,6 +84,8 @@ class Sessions:
             else {"strategy": "sliding_window", "max_messages": max_messages},
             "durability": self.durability,  # type: ignore[typeddict-item]
         }
+        if after is not None:
+            rule["after"] = after
         return SessionWork(
             rule, nonce=str(number), store=self.store, workers=self.workers,
             clock=self.clock, deadline_ms=lambda: self.clock.now_ms + 5_000, **more,

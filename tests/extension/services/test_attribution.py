@@ -31,7 +31,7 @@ class Desk:
         self.reports = Reports()
         self.invocations = Invocations(
             lambda: sessions.store, lambda: None, sessions.workers, sessions.clock,  # type: ignore[arg-type,return-value]
-            self.reports, environment_id=lambda: "env",  # type: ignore[arg-type]
+            self.reports, environment_id=lambda: "env", remembering=pytest.fail,  # type: ignore[arg-type]
         )  # fmt: skip
 
     def begin(self, work_id: str, trace_id: str = "", left_ms: int = 10_000) -> None:

@@ -36,7 +36,7 @@ class Desk:
         )
         self.invocations = Invocations(
             lambda: sessions.store, lambda: recorder, sessions.workers, sessions.clock,
-            self.reports, environment_id=lambda: "env",
+            self.reports, environment_id=lambda: "env", remembering=pytest.fail,
         )  # fmt: skip
 
     def begin(

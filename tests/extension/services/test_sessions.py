@@ -8,6 +8,7 @@ import pytest
 
 from lambdallm_extension import errors
 from lambdallm_extension.ports import Put
+from lambdallm_extension.services import session_items
 
 ASK, ANSWER = ("user", "question"), ("assistant", "answer")
 
@@ -63,6 +64,7 @@ def test_the_items_are_the_documented_ones(sessions: Any) -> None:
     assert sorted(items) == ["EXCHANGE#order-7", "HEAD", "TURN#000001#0", "TURN#000001#1"]
     assert items["HEAD"].attributes == {
         "schema": 1, "exchanges": 1, "first_exchange": 1, "metadata": "{}",
+        "rewrites": session_items.birth("1", "order-7"), "at": 1_790_000_000_000,
     }  # fmt: skip
     assert items["EXCHANGE#order-7"].attributes == {
         "schema": 1, "number": 1, "turns": 2, "answered": True, "writer": "1",

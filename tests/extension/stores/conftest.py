@@ -9,6 +9,7 @@ import pytest
 
 from fakes.clocks import HandClock
 from fakes.ministack import serve_ministack
+from fakes.redis_servers import RedisServer, serve_redis, serve_redis_cluster
 from lambdallm_extension.aws.credentials import CredentialSource
 from lambdallm_extension.ports import Store
 from lambdallm_extension.settings import Settings, SystemClock
@@ -20,6 +21,7 @@ KEYS = {
     "AWS_REGION": "us-east-1",
 }
 TABLE = "lambdallm-contract"
+BUCKET = "lambdallm-payloads"
 
 
 def create_table(endpoint: str) -> None:
@@ -45,11 +47,28 @@ def create_table(endpoint: str) -> None:
     client.close()
 
 
+def create_bucket(endpoint: str) -> None:
+    client = open_s3(endpoint)
+    client.create_bucket(Bucket=BUCKET)
+    client.close()
+
+
+def open_s3(endpoint: str):
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",
+    )
+
+
 @pytest.fixture(scope="session")
 def ministack(tmp_path_factory) -> Iterator[str]:
     """Endpoint of a DynamoDB-compatible server in a child process, with the table."""
     with serve_ministack(tmp_path_factory.mktemp("ministack")) as endpoint:
         create_table(endpoint)
+        create_bucket(endpoint)
         yield endpoint
 
 
@@ -67,6 +86,19 @@ def moto() -> Iterator[str]:
         yield endpoint
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory) -> Iterator[RedisServer]:
+    with serve_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory) -> Iterator[list[RedisServer]]:
+    """Three nodes that share the slots."""
+    with serve_redis_cluster(tmp_path_factory.mktemp("cluster")) as nodes:
+        yield nodes
 
 
 @pytest.fixture

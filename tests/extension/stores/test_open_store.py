@@ -42,7 +42,8 @@ def test_a_region_in_the_url_goes_before_the_environments(open_at, ministack, de
 @pytest.mark.parametrize(
     "url",
     [
-        "redis://host",
+        "redis:host",
+        "memcached://host",
         "memory",
         "memory:x",
         "sqlite:file.db",

@@ -66,13 +66,17 @@ def outcome(work):
         return "refused"
 
 
-@pytest.mark.parametrize("name", ["sqlite", "ministack"])
-def test_every_store_does_as_the_memory_store(request, open_at, tmp_path, name):
-    if name == "sqlite":
-        other = open_at(f"sqlite:///{tmp_path}/file.db")
-    else:
-        endpoint = request.getfixturevalue("ministack")
-        other = open_at("dynamodb://lambdallm-contract", AWS_ENDPOINT_URL=endpoint)
+@pytest.fixture(params=["sqlite", "ministack", "redis"])
+def other(request, open_at, tmp_path):
+    if request.param == "sqlite":
+        return open_at(f"sqlite:///{tmp_path}/file.db")
+    if request.param == "redis":
+        return open_at(request.getfixturevalue("redis_server").url)
+    endpoint = request.getfixturevalue("ministack")
+    return open_at("dynamodb://lambdallm-contract", AWS_ENDPOINT_URL=endpoint)
+
+
+def test_every_store_does_as_the_memory_store(other):
     stores = (MemoryStore(SystemClock()), other)
     deadline_ms = SystemClock().epoch_ms() + 600_000
 

@@ -202,8 +202,10 @@ def test_invocations_after_a_crash_are_refused_or_run_and_never_lost(
 ) -> None:
     with managed(task_root) as environment:
         events: list[dict[str, int]] = [{"exit": 1}, {}, {}, {}, {}, {}]
-        errors = [result.error_type for result in pool.map(environment.invoke, events)]
-        environment.wait_until_idle()
+        errors: list[Any] = [None]
+        while errors[0] in (None, "Runtime.Unavailable"):  # more came first than there are workers
+            errors = [result.error_type for result in pool.map(environment.invoke, events)]
+            environment.wait_until_idle()
 
         assert errors[0] == "Runtime.ExitError"
         assert set(errors) <= {

@@ -44,7 +44,7 @@ class Desk:
         gateway = self.gateway
         self.invocations = Invocations(
             lambda: gateway.store, lambda: gateway.recorder, Workers(), gateway.clock,
-            self, environment_id=lambda: "env",
+            self, environment_id=lambda: "env", remembering=pytest.fail,
         )  # fmt: skip
         self._passing = Passing(gateway.books, gateway.streams, drain_seconds=10)
         self.endpoints = Endpoints(

@@ -1,7 +1,8 @@
 """One store after the other, and short names for what is done to it.
 
 The DynamoDB store is asked through two servers that others wrote. Where one of them is known to
-differ from AWS, a test says so and leaves it out.
+differ from AWS, a test says so and leaves it out. `s3` is the first of them with a bucket beside it
+for large texts, which are compressed.
 """
 
 import threading
@@ -11,7 +12,7 @@ import pytest
 from lambdallm_extension.errors import ConditionFailedError
 from lambdallm_extension.ports import ALWAYS, Item, Key, Put
 
-STORES = ["memory", "sqlite", "ministack", "moto"]
+STORES = ["memory", "sqlite", "ministack", "moto", "s3", "redis", "redis_cluster"]
 
 
 @pytest.fixture(params=STORES)
@@ -20,6 +21,17 @@ def store(request, open_at, tmp_path):
         return open_at("memory:")
     if request.param == "sqlite":
         return open_at(f"sqlite:///{tmp_path}/folder/file.db")
+    if request.param == "redis":
+        return open_at(request.getfixturevalue("redis_server").url)
+    if request.param == "redis_cluster":
+        return open_at(request.getfixturevalue("redis_cluster")[0].url)
+    if request.param == "s3":
+        return open_at(
+            "dynamodb://lambdallm-contract",
+            AWS_ENDPOINT_URL=request.getfixturevalue("ministack"),
+            LAMBDALLM_PAYLOADS="s3://lambdallm-payloads/contract",
+            LAMBDALLM_COMPRESSION="zlib",
+        )
     endpoint = request.getfixturevalue(request.param)
     return open_at("dynamodb://lambdallm-contract", AWS_ENDPOINT_URL_DYNAMODB=endpoint)
 
@@ -29,7 +41,7 @@ def without(request):
     """Leave a test out for a server that is known to differ from AWS."""
 
     def skip(server, difference):
-        if request.node.callspec.params["store"] == server:
+        if request.node.callspec.params["store"] in (server, {"ministack": "s3"}.get(server)):
             pytest.skip(f"{server} differs from AWS: {difference}")
 
     return skip

@@ -5,10 +5,13 @@ import pytest
 from lambdallm_extension.errors import StoreRefusedError
 from lambdallm_extension.ports import Add, Condition, Item, Key, Put
 
+LARGE = {"texts": ["x" * 210_000, "y" * 200_000]}
+"""Over 400 KB, and not in a text of its own, which could lie elsewhere."""
+
 
 def test_an_item_over_400_kb_is_refused(put, get, key):
     with pytest.raises(StoreRefusedError, match="400 KB"):
-        put(key, {"text": "x" * 410_000})
+        put(key, LARGE)
 
     assert get(key) is None
 
@@ -17,7 +20,7 @@ def test_an_item_over_400_kb_in_a_transaction_is_refused(transact, get, key):
     other = Key(key.pk, "other")
 
     with pytest.raises(StoreRefusedError):
-        transact([Put(Item(other, {})), Put(Item(key, {"text": "x" * 410_000}))])
+        transact([Put(Item(other, {})), Put(Item(key, LARGE))])
 
     assert get(other) is None
 

@@ -1,0 +1,156 @@
+"""Deleting a session for good, while others may be writing in it.
+
+    HEAD hides all there is ──► exchanges ──► records of their calls ──► turns, vectors, summary ─┐
+                  ▲                                                                               │
+                  └────────────────── until nothing of before is left ◄───────────────────────────┘
+
+The head comes first and stays, hiding every number given out so far: whatever is not deleted yet
+can no longer be read, and the next exchange begins a new session. Then the exchanges: each write
+has the condition that its exchange stands as it was, so that a writer who is late is refused. What
+he wrote before that is found by the next look. Killed in between and called again, it goes on.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from lambda_runtime_api.declarations import NamedTuple
+from lambdallm_extension import errors
+from lambdallm_extension.domain import keys
+from lambdallm_extension.ports import ABSENT, ALWAYS, PRESENT, Condition, Item, Key, Put
+from lambdallm_extension.services import hidden_sessions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lambdallm_extension.ports import Clock, Store
+    from lambdallm_extension.services.tasks import Workers
+
+ATTEMPTS_MAX = 50
+"""Writers that may come between reading the head and hiding what it counts."""
+
+AT_ONCE_MAX = 16
+"""Deletions under way at once: half of the threads that there are."""
+
+
+class Deletion(NamedTuple):
+    """What was deleted: items of the session, and ids of calls whose records are gone."""
+
+    items: int
+    calls: int
+
+
+class SessionDeletion:
+    """Deletes one session."""
+
+    def __init__(
+        self, store: Store, workers: Workers, clock: Clock, pk: str, *, deadline_ms: int
+    ) -> None:
+        """Name it; nothing is read yet."""
+        self._store = store
+        self._workers = workers
+        self._clock = clock
+        self._pk = pk
+        self._deadline_ms = deadline_ms
+
+    def run(self, *, records: bool = True, living: bool = True) -> Deletion | None:
+        """Delete it; None when there is nothing of it.
+
+        Args:
+            records: Whether its calls' records go with it; else they are left.
+            living: Whether a session that has neither expired nor was deleted is one to delete;
+                else only what is left of such ones is.
+
+        Raises:
+            StoreError: Not all of it may be gone. It cannot be read any more, or nothing has been
+                done; either way the same call goes on.
+        """
+        found = self._query()
+        if not any(_is_content(item) for item in found):
+            return None
+        hidden = self._hide(found, living=living)
+        if hidden is None:
+            return None
+        deleted = calls = 0
+        while True:
+            doomed = [item for item in self._query() if hidden_sessions.number_of(item) <= hidden]
+            doomed = [item for item in doomed if item.key.sk != keys.HEAD]
+            if not doomed:
+                return Deletion(deleted, calls)
+            exchanges = [item for item in doomed if item.key.sk.startswith(keys.EXCHANGE_PREFIX)]
+            others = [item for item in doomed if item not in exchanges]
+            self._delete([(item.key, _still(item)) for item in exchanges])
+            made = [call_id for item in others if records for call_id in _calls(item)]
+            self._delete([(Key(keys.call_pk(call_id), keys.CALL), ALWAYS) for call_id in made])
+            self._delete([(item.key, ALWAYS) for item in others])
+            deleted, calls = deleted + len(doomed), calls + len(made)
+
+    def _hide(self, found: Sequence[Item], *, living: bool) -> int | None:
+        """Let the head hide all exchanges so far; return the last number that it hides."""
+        for _ in range(ATTEMPTS_MAX):
+            head = next((item for item in found if item.key.sk == keys.HEAD), None)
+            if head is not None and not living and not self._is_over(head):
+                return None
+            counted = 0 if head is None else head.attributes.get("exchanges")
+            standing = ABSENT if head is None else PRESENT
+            if head is not None and isinstance(counted, int):
+                standing = Condition(equals={"exchanges": counted})
+            last = max(
+                counted if isinstance(counted, int) else 0, *map(hidden_sessions.number_of, found)
+            )
+            hidden = hidden_sessions.hiding(last + 1)
+            expired = self._clock.epoch_ms() // 1_000
+            put = Put(Item(Key(self._pk, keys.HEAD), hidden, expired), standing)
+            try:
+                self._store.put_if(put, deadline_ms=self._deadline_ms)
+            except (errors.ConditionFailedError, errors.WriteUncertainError):
+                found = self._query()
+            else:
+                return last + 1
+        message = "Too many writers in this session at once. Nothing was deleted; try again."
+        raise errors.StoreUnavailableError(message)
+
+    def _is_over(self, head: Item) -> bool:
+        return head.expires_at is not None and head.expires_at <= self._clock.epoch_ms() // 1_000
+
+    def _query(self) -> list[Item]:
+        return self._store.outline(self._pk, deadline_ms=self._deadline_ms)
+
+    def _delete(self, doomed: Sequence[tuple[Key, Condition]]) -> None:
+        for batch in _batches(doomed):
+            tasks = [self._workers.start(partial(self._delete_one, *each)) for each in batch]
+            for task in tasks:
+                task.wait((self._deadline_ms - self._clock.epoch_ms()) / 1_000)
+
+    def _delete_one(self, key: Key, condition: Condition) -> None:
+        try:
+            self._store.delete(key, condition=condition, deadline_ms=self._deadline_ms)
+        except errors.ConditionFailedError:
+            return  # it is gone, or another session's by now: the next look says which
+
+
+def _is_content(item: Item) -> bool:
+    """Say whether anything is to be deleted: a head that hides everything is what remains."""
+    return item.key.sk != keys.HEAD or not hidden_sessions.is_deleted(item)
+
+
+def _still(item: Item) -> Condition:
+    """The exchange is the one that was found: another delivery may begin one under its name."""
+    number = item.attributes.get("number")
+    return Condition(equals={"number": number}) if isinstance(number, int) else ALWAYS
+
+
+def _calls(item: Item) -> list[str]:
+    calls = item.attributes.get("calls")
+    listed = [*calls] if isinstance(calls, (list, tuple)) else []
+    return [
+        call for call in (*listed, item.attributes.get("call")) if call and isinstance(call, str)
+    ]
+
+
+def _batches(
+    doomed: Sequence[tuple[Key, Condition]],
+) -> Iterator[Sequence[tuple[Key, Condition]]]:
+    for start in range(0, len(doomed), AT_ONCE_MAX):
+        yield doomed[start : start + AT_ONCE_MAX]
