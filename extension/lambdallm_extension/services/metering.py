@@ -224,16 +224,17 @@ class Recorder:
 
         Returns at once while the store's circuit is open.
         """
-        with self._lock:
-            self._start()
-            task = self._task
-        if task is not None:
+        until = self._clock.monotonic() + seconds
+        while True:
+            with self._lock:
+                self._start()
+                task = self._task
+                if task is None:
+                    return not self._waiting
             try:
-                task.wait(seconds)
+                task.wait(until - self._clock.monotonic())
             except errors.DeadlineError:
                 return False
-        with self._lock:
-            return not self._waiting
 
     def take_dropped(self) -> Dropped:
         """Return how many were dropped since the last time, and start from 0."""

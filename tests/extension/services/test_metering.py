@@ -11,6 +11,7 @@ from lambdallm_extension.domain.circuit import FAILURES_MAX, FIRST_PAUSE_MS
 from lambdallm_extension.ports import Key
 from lambdallm_extension.services.metering import RECORDS_MAX, CallRecord, Recorder
 from lambdallm_extension.services.store_health import StoreHealth
+from lambdallm_extension.services.tasks import Workers
 
 Tries = list[str]
 
@@ -46,6 +47,35 @@ def record(recorder: Recorder, *names: str, state: str = "settled") -> None:
 def stored(sessions: Any, name: str) -> object:
     item = sessions.store.get(Key(f"CALL#{name}", "CALL"), deadline_ms=0)
     return item and item.attributes["state"]
+
+
+class Interrupted(Workers):
+    """Lets something happen each time when a task has ended, before its waiter goes on."""
+
+    def __init__(self, *steps: Callable[[], None]) -> None:
+        super().__init__()
+        self._steps = list(steps)
+
+    def start(self, call: Callable[[], Any]) -> Any:
+        task = super().start(call)
+        wait = task.wait
+
+        def interrupted(seconds: float) -> Any:
+            wait(seconds)
+            if self._steps:
+                self._steps.pop(0)()
+
+        task.wait = interrupted  # type: ignore[method-assign]
+        return task
+
+
+def test_a_record_that_comes_just_then_is_waited_for(sessions: Any) -> None:
+    workers = Interrupted(lambda: record(recorder, "c2"), lambda: record(recorder, "c3"))
+    recorder = Recorder(sessions.store, workers, sessions.clock, StoreHealth(sessions.clock))
+    record(recorder, "c1")
+
+    assert recorder.wait(5)
+    assert [stored(sessions, name) for name in ("c1", "c2", "c3")] == ["settled"] * 3
 
 
 def test_a_record_that_cannot_be_encoded_is_dropped_and_the_others_are_written(

@@ -17,12 +17,15 @@ from fakes.clocks import HandClock
 from fakes.converse_rules import window_faults
 from fakes.faulty_store import FAULTS, FaultyStore
 from lambdallm_extension import errors
+from lambdallm_extension.domain import keys
+from lambdallm_extension.ports import Key
 from lambdallm_extension.services.recent_sessions import RecentSessions
 from lambdallm_extension.services.session_reads import LongSessions
 from lambdallm_extension.services.sessions import SessionWork
 from lambdallm_extension.services.tasks import Deferred
 from lambdallm_extension.stores.memory import MemoryStore
 
+PK = keys.session_pk("s", "")
 TTL_SECONDS = 1_000
 OPEN_MAX = 5
 MEMORIES = ({"strategy": "full_history"}, {"strategy": "sliding_window", "max_messages": 4})
@@ -166,6 +169,7 @@ class Histories(RuleBasedStateMachine):
                 for each in self.all
                 if each.identity == identity
             ), f"{identity} mixes what two deliveries said"
+        self.forget_hidden()
         for identity, said in self.acknowledged.items():
             assert seen.get(identity, [])[: len(said)] == said, f"{identity} was lost"
         ordered = [identity for identity in seen if identity in self.acknowledged]
@@ -256,6 +260,16 @@ class Histories(RuleBasedStateMachine):
             clock=self.clock, deadline_ms=lambda: self.clock.now_ms + 5_000, deferred=True,
         )  # fmt: skip
         return work.window()
+
+    def forget_hidden(self) -> None:
+        """Forget what stands before a `clear`, which is written later than it is said."""
+        head = self.inner.get(Key(PK, keys.HEAD), deadline_ms=0)
+        if head is None or not any(delivery.cleared for delivery in self.all):
+            return
+        for identity in [*self.acknowledged]:
+            item = self.inner.get(Key(PK, keys.exchange_sk(identity)), deadline_ms=0)
+            if item and item.attributes["number"] < head.attributes["first_exchange"]:
+                del self.acknowledged[identity]
 
     def forget(self) -> None:
         self.acknowledged.clear()
