@@ -191,26 +191,29 @@ def export_sessions(  # noqa: PLR0913, PLR0917 - one for each option
 ) -> None:
     """Write sessions into FILE, one line of JSON each; `import` reads it.
 
-    Everything of a session is in its line. FILE is as secret as what was said.
+    Everything of a session is in its line. FILE is as secret as what was said; it is FILE.part
+    until it is whole.
     """
-    if path.exists() and resume == overwrite:
+    part = sessions_files.part_of(path)
+    if (path.exists() or part.exists()) and resume == overwrite:
         message = f"{path} is there: --resume goes on with it, --overwrite begins it anew."
         raise click.UsageError(message)
-    done = options.reached(lambda: sessions_files.written_before(path)) if resume else set()
-    if not resume:
-        path.touch(mode=0o600)
-        path.write_text("", encoding="utf-8")
+    part = path if resume and not part.exists() else part
+    done = options.reached(lambda: sessions_files.written_before(part)) if resume else set()
     written = 0
     with closing(_open(store, function, region)) as opened:
         chosen = options.reached(lambda: _select(opened, owner, older_ms))
+        if not resume:
+            sessions_files.begin(part)
         for number, session in enumerate(chosen, start=1):
             _progress(number, len(chosen))
             if (session["session_id"], session["owner"]) in done:
                 continue
             record = _asked(opened.read, session["session_id"], session["owner"])["record"]
             if record is not None:  # it may have been deleted since
-                sessions_files.append(path, record)
+                sessions_files.append(part, record)
                 written += 1
+    part.replace(path)
     if as_json:
         click.echo(json.dumps({"written": written, "before": len(done)}))
     else:

@@ -43,6 +43,17 @@ def written_before(path: Path) -> set[tuple[str, str]]:
     return done
 
 
+def part_of(path: Path) -> Path:
+    """Return where an export is written until it is whole: what stands in its place stays."""
+    return path.with_name(f"{path.name}.part")
+
+
+def begin(path: Path) -> None:
+    """Make a file empty, for its owner alone."""
+    path.touch(mode=0o600)
+    path.write_text("", encoding="utf-8")
+
+
 def append(path: Path, record: dict[str, Any]) -> None:
     """Add a session to a file, whole before this returns."""
     with path.open("a", encoding="utf-8") as file:

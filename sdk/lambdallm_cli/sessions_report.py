@@ -57,7 +57,7 @@ def show_session(session: dict[str, Any], turns: Iterable[dict[str, Any]]) -> No
             exchange = turn["exchange"]
             click.echo(click.style(f"\n{exchange}  {_moment(turn['at_epoch_ms'])}", dim=True))
         text = flatten([{"role": turn["role"], "content": turn["content"]}])
-        said = text.removeprefix(f"{turn['role']}: ")
+        said = _printable(text.removeprefix(f"{turn['role']}: "))
         click.echo(f"{click.style(turn['role'], fg=_COLOURS.get(turn['role']))}: {said}")
 
 
@@ -84,7 +84,7 @@ def near(session_id: str, sessions: Iterable[dict[str, Any]]) -> str:
 def named(session: dict[str, Any]) -> str:
     """Name a session by id and owner."""
     owner = f" --owner {session['owner']!r}" if session["owner"] else ""
-    return f"{session['session_id']}{owner}"
+    return _printable(f"{session['session_id']}{owner}")
 
 
 def counted(count: int, what: str) -> str:
@@ -94,11 +94,18 @@ def counted(count: int, what: str) -> str:
 
 def _cells(session: dict[str, Any]) -> tuple[str, ...]:
     return (
-        session["session_id"],
-        session["owner"],
+        _printable(session["session_id"]),
+        _printable(session["owner"]),
         f"{session['exchanges']:,}" if "exchanges" in session else "?",
         _moment(session.get("last_epoch_ms")),
         _moment(_ms(session["expires_at"])),
+    )
+
+
+def _printable(text: str) -> str:
+    """Write out what would command a terminal, or cannot be encoded: users have said it."""
+    return "".join(
+        each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text
     )
 
 

@@ -44,6 +44,17 @@ def test_one_is_shown_as_it_was_said(store: str) -> None:
     assert [turn["content"] for turn in turns][-1] == "Nothing."
 
 
+def test_what_a_user_said_commands_no_terminal(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/said.db"
+    with Session(store=store).load("eve") as session:
+        session.add_message("user", "half \ud83d\x1b]0;title\x07 \u202eback\nline")
+        session.add_message("assistant", "Hm.")
+    shown = run("show", "eve", "--store", store)
+
+    assert shown.exit_code == 0, shown.output
+    assert "user: half \\ud83d\\x1b]0;title\\x07 \\u202eback\nline\n" in shown.stdout
+
+
 @pytest.mark.parametrize("verb", ["show", "delete"])
 def test_an_id_that_is_not_there_says_what_is_near(store: str, verb: str) -> None:
     yes = ["--yes"] if verb == "delete" else []

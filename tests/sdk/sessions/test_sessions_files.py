@@ -57,6 +57,29 @@ def test_an_export_that_was_interrupted_goes_on(store: str, tmp_path: Path) -> N
     assert ran("export", str(cut), "--store", store, "--overwrite")["written"] == 3
 
 
+def test_an_export_that_fails_leaves_the_one_before(store: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    ran("export", str(path), "--store", store)
+    before = path.read_bytes()
+
+    assert run("export", str(path), "--store", "redis://127.0.0.1:1", "--overwrite").exit_code
+    assert run("export", str(path), "--store", "nothing://", "--overwrite").exit_code
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.glob("a.jsonl*")] == ["a.jsonl"]
+
+
+def test_an_export_that_was_killed_is_not_taken_for_a_whole_one(store: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    ran("export", str(path), "--store", store)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.unlink()
+    sessions_files.part_of(path).write_bytes(lines[0] + lines[1][:9])
+
+    assert run("export", str(path), "--store", store).exit_code == 2
+    assert ran("export", str(path), "--store", store, "--resume") == {"written": 2, "before": 1}
+    assert sorted(path.read_bytes().splitlines(keepends=True)) == sorted(lines)
+
+
 def test_a_file_that_is_no_export_is_left_as_it_is(store: str, tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("my notes\n")
