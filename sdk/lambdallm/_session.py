@@ -7,6 +7,8 @@ by hand    Session().load("id") … save()    in a script, with a unit of work o
 
 from __future__ import annotations
 
+from _thread import RLock
+
 from lambdallm import (
     _by_hand,
     _errors,
@@ -92,6 +94,7 @@ class Session(AsyncTwins):
         self._work: Work | None = None
         self._owns_work = False
         self._slid = False
+        self._reading = RLock()  # threads of coroutines may all be the first to ask
         self._read = True
         self._version = 0
         self._base_version = 0
@@ -356,16 +359,17 @@ class Session(AsyncTwins):
         self._read = keep
 
     def _ensure_read(self, after: Receipt | None = None) -> None:
-        if self._read or self._work is None:
-            return
-        window = self._work.window(after, _memory.question_of(self.memory, self._spoken))
-        self._version = self._base_version = window["version"]
-        self._messages[:0] = [Message.from_turn(turn) for turn in window["turns"]]
-        if window["version"]:
-            self._metadata = window["metadata"]
-        self._metadata_stored = _metadata.canonical(window["metadata"])
-        self._read = True
-        self._slide()
+        with self._reading:
+            if self._read or self._work is None:
+                return
+            window = self._work.window(after, _memory.question_of(self.memory, self._spoken))
+            self._version = self._base_version = window["version"]
+            self._messages[:0] = [Message.from_turn(turn) for turn in window["turns"]]
+            if window["version"]:
+                self._metadata = window["metadata"]
+            self._metadata_stored = _metadata.canonical(window["metadata"])
+            self._read = True
+            self._slide()
 
     def _send(self) -> None:
         assert self._work is not None  # noqa: S101 - callers have looked

@@ -8,6 +8,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 
 import lambdallm
 from lambdallm import Session, _transport, handler
+from lambdallm._work import Work
 from lambdallm.testing import MockLambdaContext
 
 
@@ -196,6 +199,33 @@ def test_every_method_that_waits_has_a_twin() -> None:
 
     assert contents(Session().load("s")) == ["q", "a"]
     assert contents(Session().load("s", owner="lambda:ada")) == ["hers", "yes"]
+
+
+def test_threads_that_all_read_first_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Session().load("s") as session:
+        session.add_message("user", "q")
+        session.add_message("assistant", "a")
+    window, ready = Work.window, threading.Barrier(8)
+
+    def late(self: Work, *arguments: Any) -> Any:
+        found = window(self, *arguments)
+        ended.wait(0.05)  # so that the others are there before anybody has it
+        return found
+
+    ended = threading.Event()
+    monkeypatch.setattr(Work, "window", late)
+
+    @handler(session=Session())
+    def ask(event: Any, context: Any) -> list[int]:
+        def read(_number: int) -> int:
+            ready.wait(10)
+            return len(context.session.messages)
+
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(read, range(8)))
+
+    body = ask({"session_id": "s"}, MockLambdaContext())["body"]
+    assert json.loads(body) == [2] * 8
 
 
 def test_an_async_handler_reads_without_standing_in_the_way() -> None:
