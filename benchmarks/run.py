@@ -25,6 +25,7 @@ sys.path.insert(0, str(HERE))
 import chart  # noqa: E402
 import cold_rows  # noqa: E402
 import conversation_rows  # noqa: E402
+import price_rows  # noqa: E402
 import stream_rows  # noqa: E402
 import warm_rows  # noqa: E402
 from bench import prepared  # noqa: E402
@@ -46,6 +47,7 @@ GROUPS: list[tuple[tuple[str, ...], Callable[[Bench], list[Result]]]] = [
     ),
     (("rss", "private", "idle"), warm_rows.memory_rows),
     (tuple(conversation_rows.names()), conversation_rows.conversation_rows),
+    (("price_first", "price_call"), price_rows.price_rows),
     (("layer",), cold_rows.layer_rows),
 ]
 NAMES = [name for names, _ in GROUPS for name in names]

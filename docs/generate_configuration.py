@@ -26,12 +26,20 @@ _TYPES: dict[str, Schema] = {
     schema.INTEGER: {"type": "integer"},
     schema.NUMBER: {"type": "number"},
     schema.DECIMAL: {"type": ["number", "string"], "pattern": "^[0-9]+(\\.[0-9]*)?$"},
+    schema.USD_PER_MILLION: {
+        "type": ["number", "string"],
+        "pattern": "^[0-9]+(\\.[0-9]{0,6}0*)?$",
+    },
     schema.TEXTS: {"type": "array", "items": {"type": "string", "minLength": 1}},
     schema.HEADERS: {
         "type": "object",
         "additionalProperties": {"type": ["string", "number", "boolean"]},
     },
 }
+
+
+_WITHOUT_SLASH = ("models", "providers")
+"""Whose names stand before or behind the slash of `provider/model`."""
 
 
 def table() -> str:
@@ -91,7 +99,8 @@ def _place(node: Schema, setting: schema.Setting) -> None:
         if name == "*":
             if node["additionalProperties"] is False:
                 node["additionalProperties"] = _object()
-                node["propertyNames"] = {"pattern": "^[^/]+$"}
+                if setting.path[0] in _WITHOUT_SLASH:
+                    node["propertyNames"] = {"pattern": "^[^/]+$"}
             node = node["additionalProperties"]
         else:
             node = node["properties"].setdefault(name, _object())

@@ -1,317 +1,273 @@
 """Make `lambdallm_extension/price_book/prices.json` from two community catalogues.
 
-    python extension/generate_price_book.py [--wheels DIR] [--as-of YYYY-MM-DD] [--check]
+    python extension/generate_price_book.py [--check | --accept WHY] [--wheels DIR] [--as-of DAY]
 
-`litellm`'s wheel is downloaded and its JSON read; its code is never imported. An older wheel of
-it gives the models that Bedrock has retired since. `genai-prices` is asked about the same ids:
-where the two disagree the higher price stands, and the row is marked `disputed`.
+    litellm JSON ─┐                      ┌─ prices of today ─┐
+    older JSON   ─┼─► quotes ─► compare ─┤                   ├─► merge ─► prices.json
+    genai-prices ─┘        │             └─ prices of before ┘
+                           └─► disagreements, held against price_disputes.json
 
-    litellm JSON ─┐                     ┌─ rows of today ─┐
-    older JSON   ─┼─► extract ─► build ─┤                 ├─► merge ─► prices.json
-    genai-prices ─┘                     └─ rows of before ┘
-
-Rows are never deleted and never changed: a new price becomes a further row from `--as-of` on.
-`--check` writes nothing, and fails when the catalogues disagree about an id that the book does
-not know as disputed.
-
-Both catalogues are under the MIT licence, checked in 2026-11.
+Where the two disagree the higher price stands, and the row is marked `disputed`. A disagreement
+that `price_disputes.json` does not name, or names with other numbers, ends the run with status 1
+and nothing is written; `--accept WHY` writes it there. A price that has begun is never changed
+and never deleted: a new one is a further row from `--as-of` on, or from the day that
+genai-prices says it begins. Announced rows, which have priced nothing yet, follow the catalogue.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
-import zipfile
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-LITELLM = "litellm==1.109.1"
-LITELLM_RETIRED = "litellm==1.72.0"
-"""The last series that still lists Claude 3 Haiku and Sonnet."""
-GENAI_PRICES = "genai-prices==0.2.3"
+import price_catalogues as catalogues
+from price_catalogues import GenaiPrices, Litellm, Quote
 
-BOOK = Path(__file__).parent / "lambdallm_extension/price_book/prices.json"
-LITELLM_JSON = "litellm/model_prices_and_context_window_backup.json"
+HERE = Path(__file__).parent
+BOOK = HERE / "lambdallm_extension/price_book/prices.json"
+DISPUTES = HERE / "price_disputes.json"
 
-FAMILIES = ("anthropic.claude", "amazon.nova", "amazon.titan-text", "meta.llama")
-GEOGRAPHIES = ("us", "us-gov", "eu", "apac", "jp", "au", "ca", "in", "global")
-KINDS = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
-LITELLM_NAMES = {
-    "input": "input_cost_per_token",
-    "output": "output_cost_per_token",
-    "cache_read": "cache_read_input_token_cost",
-    "cache_write_5m": "cache_creation_input_token_cost",
-    "cache_write_1h": "cache_creation_input_token_cost_above_1hr",
-}
-GENAI_NAMES = {
-    "input": "input_mtok",
-    "output": "output_mtok",
-    "cache_read": "cache_read_mtok",
-    "cache_write_5m": "cache_write_mtok",
-    "cache_write_1h": "cache_write_1h_mtok",
-}
-STEPS = (100_000, 128_000, 200_000, 256_000, 272_000, 512_000)
-"""Input lengths at which some catalogue row changes its price."""
-
-PICO_PER_USD = 10**12
-TOKENS_PER_MTOK = 10**6
+FREE = {"standard": dict.fromkeys(list(catalogues.KINDS)[:5], 0)}
 
 Row = dict[str, Any]
-Rows = dict[str, Row]
+Disputes = dict[str, dict[str, list[int | None]]]
 
 
 def main() -> int:
     """Generate the book, or check it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--wheels", type=Path, help="folder with the wheels; else downloaded")
+    parser.add_argument("--wheels", type=Path, help="folder for the wheels, which are kept in it")
     parser.add_argument("--as-of", default=time.strftime("%Y-%m-%d", time.gmtime()))
-    parser.add_argument("--check", action="store_true", help="write nothing, fail on a dispute")
-    parser.add_argument("--extract", type=Path, help="also write what was read to this file")
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    parser.add_argument("--accept", metavar="WHY", help="write new disagreements down, with why")
+    parser.add_argument("--compare", type=Path, help="also write what was compared to this file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        wheels = options.wheels or download(Path(folder))
-        extract = read_wheels(wheels)
-    if options.extract:
-        options.extract.write_text(json.dumps(extract, indent=0, sort_keys=True) + "\n")
-    fresh = build(extract)
-    before = json.loads(BOOK.read_text()) if BOOK.exists() else {"sources": [], "models": {}}
-    new_disputes = sorted(
-        key
-        for key, row in fresh.items()
-        if row["disputed"] and not any(old.get("disputed") for old in before["models"].get(key, []))
-    )
+        wheels = catalogues.download(options.wheels or Path(folder))
+        fresh, disputes, compared = build(*read(wheels), options.as_of)
+    if options.compare:
+        options.compare.write_text(comparison(fresh, compared, disputes))
+    accepted = json.loads(DISPUTES.read_text()) if DISPUTES.exists() else {"why": [], "ids": {}}
+    new = unknown_disputes(disputes, accepted)
+    print(f"{len(fresh)} ids, {len(compared)} in both, {len(disputes)} disputed, {len(new)} anew.")
+    for key in new:
+        print(f"  {key}: {disputes[key]}")
+    if new and not options.accept:
+        print("Look at both vendors' pages; then --accept WHY, or --check again.")
+        return 1
     if options.check:
-        print(f"{len(fresh)} rows, {len(new_disputes)} new disputes: {', '.join(new_disputes)}")
-        return 1 if new_disputes else 0
-    book = merge(before, fresh, options.as_of)
-    BOOK.write_text(encode(book))
-    disputed = sum(row["disputed"] for row in fresh.values())
-    print(
-        f"{BOOK.name}: {len(book['models'])} ids, {disputed} disputed, {BOOK.stat().st_size} bytes"
-    )
+        return 0
+    DISPUTES.write_text(encode_disputes(accept(accepted, disputes, new, options.accept or "")))
+    before = json.loads(BOOK.read_text()) if BOOK.exists() else {}
+    BOOK.write_text(encode(merge(before, fresh, options.as_of)))
+    print(f"{BOOK.name}: {BOOK.stat().st_size} bytes")
     return 0
 
 
-def download(folder: Path) -> Path:
-    """Fetch the three wheels from the package index."""
-    for package in (LITELLM, LITELLM_RETIRED, GENAI_PRICES):
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary"]
-        subprocess.run([*command, ":all:", "--dest", str(folder), package], check=True)
-    return folder
+def read(wheels: Path) -> tuple[Litellm, Litellm, GenaiPrices]:
+    """Open the three catalogues."""
+    current, retired = (
+        Litellm(wheels, name) for name in (catalogues.LITELLM, catalogues.LITELLM_RETIRED)
+    )
+    return current, retired, GenaiPrices(wheels)
 
 
-def read_wheels(wheels: Path) -> dict[str, Any]:
-    """Return what the three catalogues say of our families, as text, so that it can be kept."""
-    current, retired = (_read_litellm(wheels, name) for name in (LITELLM, LITELLM_RETIRED))
-    genai = _read_genai_prices(wheels, {*current, *retired})
-    return {"litellm": current, "litellm_retired": retired, "genai_prices": genai}
+def build(
+    current: Litellm, retired: Litellm, genai: GenaiPrices, as_of: str
+) -> tuple[dict[str, list[Row]], Disputes, set[str]]:
+    """Make today's rows of every id.
 
+    Args:
+        current: Its price stands where only one is asked.
+        retired: Asked for ids that the current one has dropped.
+        genai: The second one, asked about every id, and for those that it alone knows.
+        as_of: The day that is today.
 
-def build(extract: dict[str, Any]) -> Rows:
-    """Make today's row of every id."""
-    rows: Rows = {}
-    for name, package in (("litellm_retired", LITELLM_RETIRED), ("litellm", LITELLM)):
-        for key, entry in extract[name].items():
-            rows[key] = _from_litellm(entry, package)
-    for key in list(rows):
-        _raise_to_regional(key, rows)
-    for key, entry in extract["genai_prices"].items():
-        second = _from_genai(entry)
-        if key not in rows:
-            rows[key] = second
-        else:
-            _compare(rows[key], second)
-    rows["scripted/*"] = {
-        **dict.fromkeys(KINDS, 0),
-        "above_tokens": None,
-        "above": None,
-        "source": "answers come from a file: they cost nothing",
-        "disputed": False,
-    }
-    return rows
-
-
-def merge(before: dict[str, Any], fresh: Rows, as_of: str) -> dict[str, Any]:
-    """Add today's rows to the book where they differ from its last ones."""
-    sources: list[str] = list(before["sources"])
-    models = {key: list(rows) for key, rows in before["models"].items()}
-    for key, row in sorted(fresh.items()):
-        known = models.setdefault(key, [])
-        money = [row[name] for name in (*KINDS, "above_tokens", "above")]
-        if known and [known[-1][name] for name in (*KINDS, "above_tokens", "above")] == money:
+    Returns:
+        Rows by id; disagreements by id and price; the ids that both know.
+    """
+    first = {key: (quote, retired) for key, quote in retired.quotes().items()}
+    first |= {key: (quote, current) for key, quote in current.quotes().items()}
+    fresh: dict[str, list[Row]] = {}
+    disputes: Disputes = {}
+    compared = set()
+    for key in sorted({*first, *genai.exact_ids()}):
+        second = genai.quotes(key, as_of)
+        if key not in first:
+            if second.get(""):
+                fresh[key] = _history(second[""], second, genai.name)
             continue
-        if row["source"] not in sources:
-            sources.append(row["source"])
-        added = {"from": as_of if known else "", **row, "as_of": as_of}
-        added["source"] = sources.index(row["source"])
-        if not added["disputed"]:
-            del added["disputed"]
-        known.append(added)
-    return {"sources": sources, "models": models}
+        quote, catalogue = first[key]
+        regional = first.get(f"us.{key}")
+        if regional and _is_dearer(regional[0], quote):
+            quote = regional[0]  # asked in its region: see docs/prices.md
+        page = catalogue.page(key)
+        names = f", which names {page}" if page else ""
+        if not second.get(""):
+            fresh[key] = [_row(quote, f"{catalogue.name}{names}")]
+            continue
+        compared.add(key)
+        merged, found = reconcile(quote, second[""])
+        if found:
+            disputes[key] = found
+        fresh[key] = _history(merged, second, f"{catalogue.name} and {genai.name}{names}")
+        fresh[key][-1 if len(second) == 1 else _today(fresh[key])]["disputed"] = bool(found)
+    fresh["scripted/*"] = [_row(FREE, "answers come from a file: they cost nothing")]
+    return fresh, disputes, compared
+
+
+def reconcile(one: Quote, other: Quote) -> tuple[Quote, dict[str, list[int | None]]]:
+    """Put two quotes together, and say what they disagree about; the higher price stands.
+
+    A tier or a kind that one of them leaves out is no disagreement; a step is.
+    """
+    merged: Quote = json.loads(json.dumps(one))
+    found: dict[str, list[int | None]] = {}
+    for tier, rates in other.items():
+        if tier not in merged:
+            merged[tier] = rates
+            continue
+        ours = merged[tier]
+        steps = [side.get("above", {}).get("tokens") for side in (ours, rates)]
+        if steps[0] != steps[1]:
+            found[f"{tier}.above.tokens"] = steps
+        _raise(ours, rates, f"{tier}.", found)
+        if "above" in rates:
+            mine = ours.setdefault("above", dict(rates["above"]))
+            mine["tokens"] = min(mine["tokens"], rates["above"]["tokens"])
+            _raise(mine, rates["above"], f"{tier}.above.", found)
+    return merged, found
+
+
+def merge(before: dict[str, Any], fresh: dict[str, list[Row]], as_of: str) -> dict[str, Any]:
+    """Add today's rows to the book where they differ from those that hold in it."""
+    sources: list[str] = list(before.get("sources", []))
+    models: dict[str, list[Row]] = {
+        key: list(rows) for key, rows in before.get("models", {}).items()
+    }
+    for key, rows in sorted(fresh.items()):
+        known = [row for row in models.get(key, ()) if row["from"] <= as_of]
+        is_known = bool(known)
+        for row in rows:
+            if is_known and row["from"] <= as_of:
+                if row is not _effective(rows, as_of) or row["prices"] == known[-1]["prices"]:
+                    continue
+                row = {**row, "from": as_of}  # noqa: PLW2901 - the same price, from today on
+            if row["source"] not in sources:
+                sources.append(row["source"])
+            added = {**row, "as_of": as_of, "source": sources.index(row["source"])}
+            if not added.pop("disputed"):
+                known.append(added)
+            else:
+                known.append({**added, "disputed": True})
+        models[key] = _kept(models.get(key, []), known)
+    book = {"version": before.get("version", 0), "sources": sources, "models": models}
+    if book != before:
+        book["version"] += 1
+    return book
 
 
 def encode(book: dict[str, Any]) -> str:
     """Write one model a line, in order, so that a change of price is a change of one line."""
-    lines = [
-        f"{json.dumps(key)}:{json.dumps(book['models'][key], separators=(',', ':'))}"
-        for key in sorted(book["models"])
+    models = ",\n".join(_line(key, book["models"][key]) for key in sorted(book["models"]))
+    sources = json.dumps(book["sources"], indent=0)
+    return f'{{"version":{book["version"]},"sources":{sources},\n"models":{{\n{models}\n}}}}\n'
+
+
+def unknown_disputes(disputes: Disputes, accepted: dict[str, Any]) -> list[str]:
+    """Return the ids whose disagreement is not the one that was looked at."""
+    return [key for key, found in disputes.items() if accepted["ids"].get(key, [0, {}])[1] != found]
+
+
+def accept(
+    accepted: dict[str, Any], disputes: Disputes, new: list[str], why: str
+) -> dict[str, Any]:
+    """Write new disagreements down, and forget those that are none any more."""
+    reasons = [*accepted["why"]]
+    if new and why not in reasons:
+        reasons.append(why)
+    ids = {key: entry for key, entry in accepted["ids"].items() if key in disputes}
+    ids |= {key: [reasons.index(why), disputes[key]] for key in new}
+    return {"why": reasons, "ids": ids}
+
+
+def encode_disputes(accepted: dict[str, Any]) -> str:
+    """Write one id a line."""
+    ids = ",\n".join(_line(key, accepted["ids"][key]) for key in sorted(accepted["ids"]))
+    return f'{{"why":{json.dumps(accepted["why"], indent=0)},\n"ids":{{\n{ids}\n}}}}\n'
+
+
+def comparison(fresh: dict[str, list[Row]], compared: set[str], disputes: Disputes) -> str:
+    """Say of every id that both catalogues know whether they agree, as a table."""
+    lines = ["| Id | Catalogues | USD a million tokens: input, output |", "| --- | --- | --- |"]
+    for key in sorted(compared):
+        found = disputes.get(key, {})
+        said = "; ".join(f"{name} {_usd(a)} / {_usd(b)}" for name, (a, b) in found.items())
+        rates = fresh[key][-1]["prices"]["standard"]
+        prices = f"{_usd(rates.get('input'))}, {_usd(rates.get('output'))}"
+        lines.append(f"| `{key}` | {said or 'agree'} | {prices} |")
+    return "\n".join(lines) + "\n"
+
+
+def _line(key: str, value: Any) -> str:
+    return f"{json.dumps(key)}:{json.dumps(value, separators=(',', ':'))}"
+
+
+def _usd(pico: int | None) -> str:
+    return "–" if pico is None else f"{pico / 1_000_000:g}"
+
+
+def _row(quote: Quote, source: str, begin: str = "") -> Row:
+    return {"from": begin, "prices": quote, "source": source, "disputed": False}
+
+
+def _history(quote: Quote, told: dict[str, Quote], source: str) -> list[Row]:
+    """Return the row of today between those that genai-prices knows of before and after."""
+    alone = GenaiPrices.name
+    before = [begin for begin in told if begin.startswith("<")]
+    rows = [_row(told[begin], alone) for begin in before]
+    rows.append(_row(quote, source, before[0][1:] if before else ""))
+    rows += [_row(told[begin], alone, begin) for begin in sorted(told) if begin[:1].isdigit()]
+    return rows
+
+
+def _today(rows: list[Row]) -> int:
+    return max(place for place, row in enumerate(rows) if GenaiPrices.name != row["source"])
+
+
+def _effective(rows: list[Row], day: str) -> Row:
+    return next(row for row in reversed(rows) if row["from"] <= day)
+
+
+def _kept(before: list[Row], now: list[Row]) -> list[Row]:
+    """Return the rows as they were where nothing but the day of reading has changed."""
+    return [
+        next(
+            (old for old in before if (old["from"], old["prices"]) == (row["from"], row["prices"])),
+            row,
+        )
+        for row in now
     ]
-    models = ",\n".join(lines)
-    return f'{{"sources":{json.dumps(book["sources"], indent=0)},\n"models":{{\n{models}\n}}}}\n'
 
 
-def _read_litellm(wheels: Path, package: str) -> Rows:
-    name, _, version = package.partition("==")
-    wheel = next(iter(sorted(wheels.glob(f"{name}-{version}-*.whl"))))
-    catalogue = json.loads(zipfile.ZipFile(wheel).read(LITELLM_JSON), parse_float=str)
-    entries: Rows = {}
-    for model_id, entry in sorted(catalogue.items()):
-        key = _litellm_key(model_id)
-        chat = entry.get("mode") == "chat" and "input_cost_per_token" in entry
-        if key and chat and str(entry.get("litellm_provider", "")).startswith("bedrock"):
-            wanted = (*LITELLM_NAMES.values(), "source")
-            entries[key] = {
-                field: value for field, value in entry.items() if field.startswith(wanted)
-            }
-    return entries
+def _is_dearer(one: Quote, other: Quote) -> bool:
+    mine, theirs = (quote.get("standard", {}).get("input", 0) for quote in (one, other))
+    return bool(mine > theirs)
 
 
-def _litellm_key(model_id: str) -> str:
-    """Return the book's key of a catalogue's id, "" for what cannot be asked on demand."""
-    *path, name = model_id.split("/")
-    geography, _, rest = name.partition(".")
-    bare = rest if geography in GEOGRAPHIES else name
-    if "@" in name or not bare.startswith(FAMILIES):
-        return ""
-    if not path:
-        return name
-    api, region = path[0], "/".join(path[1:])
-    on_demand = api == "bedrock" and "-" in region and "/" not in region
-    return f"{region}/{name}" if on_demand else ""
-
-
-def _read_genai_prices(wheels: Path, ids: set[str]) -> Rows:
-    """Ask the second catalogue about the same ids, and for ids that it alone knows exactly."""
-    name, _, version = GENAI_PRICES.partition("==")
-    sys.path.insert(0, str(next(iter(wheels.glob(f"{name.replace('-', '_')}-{version}-*.whl")))))
-    from genai_prices import data_snapshot  # type: ignore[import-not-found]  # of the wheel
-
-    aws = next(item for item in data_snapshot.get_snapshot().providers if item.id == "aws")
-    exact = {clause.equals for model in aws.models for clause in _equal_clauses(model.match)}
-    exact |= {model.id for model in aws.models if not model.id.endswith("-v1:0")}
-    asked = {key for key in ids if "/" not in key} | {key for key in exact if _is_ours(key)}
-    entries: Rows = {}
-    for model_id in sorted(asked):
-        model = aws.find_model(model_id)
-        if model is None:
+def _raise(
+    ours: dict[str, Any], theirs: dict[str, Any], where: str, found: dict[str, list[int | None]]
+) -> None:
+    for kind, price in theirs.items():
+        if kind in ("above", "tokens"):
             continue
-        prices = model.prices if not isinstance(model.prices, list) else model.prices[-1].prices
-        entries[model_id] = {
-            name: _genai_price(getattr(prices, name, None)) for name in GENAI_NAMES.values()
-        }
-    return entries
-
-
-def _is_ours(model_id: str) -> bool:
-    geography, _, rest = model_id.partition(".")
-    return (rest if geography in GEOGRAPHIES else model_id).startswith(FAMILIES)
-
-
-def _equal_clauses(clause: Any) -> list[Any]:
-    nested = getattr(clause, "or_", None) or getattr(clause, "and_", None) or []
-    found = [clause] if hasattr(clause, "equals") else []
-    return found + [one for part in nested for one in _equal_clauses(part)]
-
-
-def _genai_price(price: Any) -> Any:
-    if price is None or isinstance(price, Decimal):
-        return None if price is None else str(price)
-    return {"base": str(price.base), "steps": [[t.start, str(t.price)] for t in price.tiers]}
-
-
-def _from_litellm(entry: Row, package: str) -> Row:
-    step = next(
-        (at for at in STEPS if f"input_cost_per_token_above_{at // 1000}k_tokens" in entry), None
-    )
-    suffix = f"_above_{(step or 0) // 1000}k_tokens"
-    above = [_pico(entry.get(name + suffix), 1) for name in LITELLM_NAMES.values()]
-    page = entry.get("source", "")
-    return {
-        **{kind: _pico(entry.get(name), 1) for kind, name in LITELLM_NAMES.items()},
-        "above_tokens": step,
-        "above": above if step else None,
-        "source": f"{package.replace('==', ' ')}{f', which names {page}' if page else ''}",
-        "disputed": False,
-    }
-
-
-def _from_genai(entry: Row) -> Row:
-    base: Row = {}
-    above: dict[str, int | None] = {}
-    step = None
-    for kind, name in GENAI_NAMES.items():
-        price = entry[name]
-        stepped = isinstance(price, dict)
-        base[kind] = _pico(price["base"] if stepped else price, TOKENS_PER_MTOK)
-        above[kind] = base[kind]
-        if stepped:
-            step, beyond = price["steps"][0]
-            above[kind] = _pico(beyond, TOKENS_PER_MTOK)
-    return {
-        **base,
-        "above_tokens": step,
-        "above": [above[kind] for kind in KINDS] if step else None,
-        "source": GENAI_PRICES.replace("==", " "),
-        "disputed": False,
-    }
-
-
-def _raise_to_regional(key: str, rows: Rows) -> None:
-    """Price a bare id, asked in its region, like the geography's profile: global is cheaper.
-
-    Source: Bedrock User Guide, "Global cross-Region inference" (about 10 % below), 2026-11.
-    """
-    regional = rows.get(f"us.{key}")
-    if (
-        key.startswith(FAMILIES)
-        and regional
-        and (regional["input"] or 0) > (rows[key]["input"] or 0)
-    ):
-        rows[key] = {**regional}
-
-
-def _compare(row: Row, second: Row) -> None:
-    """Take the higher of two prices for a kind, and mark that there were two."""
-    for kind in KINDS:
-        ours, theirs = row[kind], second[kind]
-        if theirs is None or ours == theirs:
-            continue
-        if ours is None:
-            row[kind] = theirs
-        else:
-            row["disputed"] = True
-            row[kind] = max(ours, theirs)
-    steps = (row["above_tokens"], row["above"])
-    if steps != (second["above_tokens"], second["above"]):
-        row["disputed"] = True
-        if row["above"] is None:
-            row["above_tokens"], row["above"] = second["above_tokens"], second["above"]
-
-
-def _pico(price: Any, tokens: int) -> int | None:
-    """Return pico-USD for one token of a price in USD for `tokens` of them."""
-    if price is None:
-        return None
-    exact = Decimal(str(price)) * PICO_PER_USD / tokens
-    if exact != int(exact):
-        message = f"{price} USD for {tokens} tokens is not a whole number of pico-USD"
-        raise ValueError(message)
-    return int(exact)
+        if kind in ours and ours[kind] != price:
+            found[f"{where}{kind}"] = [ours[kind], price]
+        ours[kind] = max(price, ours.get(kind, price))
 
 
 if __name__ == "__main__":

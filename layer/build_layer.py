@@ -26,6 +26,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -228,24 +229,22 @@ def compile_members(members: list[Member], pythons: list[Python]) -> list[Member
     Without docstrings, which are a third of it, and are read into memory at every start. The
     sources beside it have them.
     """
-    compiled = []
     with tempfile.TemporaryDirectory() as scratch:
         for member in members:
             path = Path(scratch, "source", member.path)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(member.content)
         sources = [member.path for member in members if member.path.endswith(".py")]
-        for python in pythons:
-            jobs = []
-            for source in sources:
-                folder, _, name = source.rpartition("/")
-                target = f"{folder}/__pycache__/{name[:-3]}.{python.tag}.pyc"
-                jobs.append((source, target))
-            _compile(python, Path(scratch), jobs)
-            compiled += [
-                Member(target, Path(scratch, "compiled", target).read_bytes()) for _, target in jobs
-            ]
-    return compiled
+        jobs = {python: [(each, _target(each, python)) for each in sources] for python in pythons}
+        with ThreadPoolExecutor(os.cpu_count()) as threads:  # each of which waits for a Python
+            list(threads.map(lambda each: _compile(each, Path(scratch), jobs[each]), pythons))
+        targets = [target for pairs in jobs.values() for _, target in pairs]
+        return [Member(each, Path(scratch, "compiled", each).read_bytes()) for each in targets]
+
+
+def _target(source: str, python: Python) -> str:
+    folder, _, name = source.rpartition("/")
+    return f"{folder}/__pycache__/{name[:-3]}.{python.tag}.pyc"
 
 
 def _compile(python: Python, scratch: Path, jobs: list[tuple[str, str]]) -> None:

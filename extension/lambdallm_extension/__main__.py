@@ -1,6 +1,6 @@
 """The extension's process: load beside the runtime's own start, then serve, then take events.
 
-    listen ─► load (nice 19, 1 s at most waited for) ─► token ─► serve ─► /next
+    listen ─► load (nice 10, 5 s at most waited for) ─► token ─► serve ─► /next
     listen ─► token ─► /next … first connection ─► load ─► serve        after a reset
 
 The launcher has registered before this process started, because the runtime starts only then.
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 EXTENSION_NAME = "lambdallm"
 """The launcher's file name in /opt/extensions; any other would register an internal extension."""
 
-LOAD_MAX_SECONDS = 1.0
+LOAD_MAX_SECONDS = 5.0
 """Between register and the first `/next`, for loading, which takes 50 ms of CPU.
 
-It yields to the runtime's own start, so on one CPU it may end only after that. Ending it later
-still would be worse: once Init is over, a small function has a few percent of a CPU, and the
-first call would wait for the imports many times as long.
+It yields to the runtime's own start, so it ends late where that imports for seconds. Without it
+the first call would find nobody, and a small function has a few percent of a CPU once Init is over.
+Source: of Init's 10 s (Lambda developer guide, "Execution environment lifecycle", 2026-10).
 """
 
 MANAGED_LOAD_MAX_SECONDS = 30.0
-"""The same on Managed Instances: many workers start beside it, and whoever invokes does not wait.
+"""The same on Managed Instances, of 130 s: many workers start beside it, and nobody waits."""
 
-Source: Init may take 130 s there (Lambda developer guide, "Execution environment lifecycle",
-2026-10).
+NICE = 10
+"""Of the importing thread alone, so that on one CPU the runtime's own start goes first.
+
+Beside a busy thread it has a tenth of the CPU; with 19 it would be a seventieth, and loading would
+wait for whatever keeps the CPU busy (the kernel's `sched_prio_to_weight`: 110, 15 beside 1,024).
 """
-
-NICE = 19
-"""Of the importing thread alone, so that on one CPU the runtime's own start goes first."""
 
 SPINDOWN = "spindown"
 """Why an environment ends that is no longer needed; after any other reason it is started again."""

@@ -84,6 +84,8 @@ class Configuration(NamedTuple):
         default_model: Asked when neither the handler nor the call names one; "" for the default.
         problems: Sentences about what was wrong in the file, to log once.
         default_region: AWS region where no variable names one, "" for none.
+        prices: Of models whose price the user knows better, in USD for a million tokens by kind,
+            as they are written; or `{"like": MODEL}`.
     """
 
     models: Mapping[str, ModelAlias] = {}
@@ -92,6 +94,7 @@ class Configuration(NamedTuple):
     default_model: str = ""
     problems: tuple[str, ...] = ()
     default_region: str = ""
+    prices: Mapping[str, Mapping[str, str]] = {}
 
 
 EMPTY = Configuration()
@@ -110,6 +113,7 @@ def from_document(document: Mapping[str, Any], problems: tuple[str, ...] = ()) -
         default_model=defaults.get("model", ""),
         problems=problems,
         default_region=defaults.get("region", ""),
+        prices=document.get("cost", {}).get("prices", {}),
     )
 
 

@@ -102,6 +102,7 @@ class Engine:
             self._random,
             self._sleep,
             self.environment_id,
+            log=self.telemetry.log,
         )
         self.invocations = Invocations(
             parts.store,
@@ -165,9 +166,7 @@ class Engine:
 
     def open(self) -> None:
         """Load and open what the first call needs, and say what runs: no network, no thread."""
-        from lambdallm_extension import price_book
-
-        price_book.find("", self.clock.epoch_ms())
+        self._parts.pricing().find("", self.clock.epoch_ms())
         self._open_parts()
         if self.settings.telemetry:
             self.telemetry.log(startup.started(self.settings, store=self._parts.has_store))

@@ -11,6 +11,7 @@
         ├── NotYetStoredError                                 what the caller has seen is on its way
         ├── LostExchangeError                                 what the caller has seen will not come
         ├── StoreRefusedError                                 permission, table or item at fault
+        │   └── TooMuchAtOnceError                            more than there is memory for
         ├── WriteUncertainError                               the write may have happened
         └── ConditionFailedError                              somebody was first; nothing written
 
@@ -135,6 +136,18 @@ class LostExchangeError(StoreError):
 
 class StoreRefusedError(StoreError):
     """The store said no for a reason that a retry does not mend. Nothing was written."""
+
+
+class TooMuchAtOnceError(StoreRefusedError):
+    """What was asked for is more than there is memory for. Nothing was read.
+
+    Attributes:
+        fits: So many of the items that were asked for, from the first one on, are not too much.
+    """
+
+    def __init__(self, detail: str, fits: int) -> None:
+        super().__init__(detail)
+        self.fits = fits
 
 
 class WriteUncertainError(StoreError):

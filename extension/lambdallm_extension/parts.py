@@ -26,13 +26,12 @@ if TYPE_CHECKING:
     from lambdallm_extension.aws.secrets import Secrets
     from lambdallm_extension.model_ports import Dialect, Provider
     from lambdallm_extension.ports import Clock, Random, Store, Telemetry
+    from lambdallm_extension.price_book.pricing import Pricing
     from lambdallm_extension.services.embedding import Embedding
     from lambdallm_extension.services.passing import Passing
     from lambdallm_extension.services.remembering import Remembering
     from lambdallm_extension.services.tasks import Workers
     from lambdallm_extension.settings import Settings
-    from lambdallm_wire.chat import Usage
-
 
 FURTHER_STORES_MAX = 16
 """Stores beside LAMBDALLM_STORE's: each `Session(store=URL)` has one, and code names few."""
@@ -41,7 +40,7 @@ FURTHER_STORES_MAX = 16
 class Parts:
     """Adapters and use cases. Threads share it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what every environment is made of
         self,
         settings: Settings,
         workers: Workers,
@@ -49,6 +48,8 @@ class Parts:
         random: Random,
         sleep: Callable[[float], None],
         environment_id: Callable[[], str],
+        *,
+        log: Callable[[str], None],
     ) -> None:
         """Open nothing yet."""
         self._settings = settings
@@ -57,6 +58,8 @@ class Parts:
         self._random = random
         self._sleep = sleep
         self._environment_id = environment_id
+        self._log = log
+        self._pricing: Pricing | None = None
         self._lock = Lock()
         self._credentials: CredentialSource | None = None
         self._secrets: Secrets | None = None
@@ -283,14 +286,21 @@ class Parts:
                 self._passing = Passing(books, self.streams, drain_seconds=drain_seconds)
             return self._passing
 
-    def cost_pico_usd(
-        self, model_id: str, usage: Usage, *, epoch_ms: int, region: str
-    ) -> int | None:
-        """Return the exact cost of a call, or None when the book has no price for it."""
-        from lambdallm_extension import price_book
+    def pricing(self) -> Pricing:
+        """Return who knows what calls cost."""
+        from lambdallm_extension.price_book.pricing import Pricing
 
-        price = price_book.find(model_id, epoch_ms, region or self._settings.region)
-        return None if price is None else price_book.cost_pico_usd(price, usage)
+        with self._lock:
+            if self._pricing is None:
+                self._pricing = Pricing(
+                    self._settings,
+                    self.credentials,
+                    self.resolve,
+                    self._clock,
+                    self._workers,
+                    self._log,
+                )
+            return self._pricing
 
     def _books(self) -> Books:
-        return Books(self.recorder(), self, self._clock, self._environment_id)
+        return Books(self.recorder(), self.pricing(), self._clock, self._environment_id)

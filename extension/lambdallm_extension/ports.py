@@ -143,8 +143,9 @@ class Store(Protocol):
         Args:
             pk: The partition.
             prefix: May be empty: the whole partition.
-            first: The items from this sort key up to the prefix are returned too. With it, no
-                key may go on with U+10FFFF behind the prefix.
+            first: The items from this sort key up to the prefix are returned too; where it lies
+                within the prefix, those from it on and no others. With it, no key may go on with
+                U+10FFFF behind the prefix.
             reverse: Last sort key first.
             limit: At most so many; None returns all, in as many round trips as it takes.
             deadline_ms: Wall clock, epoch milliseconds.
@@ -272,14 +273,37 @@ class Telemetry(Protocol):
         ...
 
 
+class Used(NamedTuple):
+    """What a call has used.
+
+    Attributes:
+        usage: In disjoint counts.
+        service_tier: What is billed, in the provider's own words; "" where it does not say.
+        raw_usage: The provider's own counts, which tell audio and images apart; None without.
+    """
+
+    usage: Usage
+    service_tier: str = ""
+    raw_usage: Mapping[str, object] | None = None
+
+
 class Prices(Protocol):
     """What a call costs."""
 
-    def cost_pico_usd(
-        self, model_id: str, usage: Usage, *, epoch_ms: int, region: str
-    ) -> int | None:
-        """Return the exact cost, or None when the book has no price for it: never 0.
+    def prepare(self, model: str) -> None:
+        """Look beside the call for what its price will be asked by. Never waits, never raises."""
+        ...
 
-        `region` is where it was asked, "" for the environment's own.
+    def cost_pico_usd(
+        self, model: str, answering: str, used: Used, *, epoch_ms: int, region: str
+    ) -> int | None:
+        """Return the exact cost, or None when nobody knows the price: never 0.
+
+        Args:
+            model: Who was asked, `provider/model`.
+            answering: The provider's own id of who has answered, "" where it does not say.
+            used: How much of what.
+            epoch_ms: When it was asked.
+            region: Where it was asked, "" for the environment's own.
         """
         ...

@@ -2,6 +2,9 @@
 
 Each request may bring `deadline_epoch_ms`; by default it has 30 seconds. What is not done by then
 is an error that may be tried again: every one of these goes on where it stopped.
+
+A session may be larger than a message. It is read in pages, put in with several requests, and moved
+step by step.
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ class ListedSession(TypedDict, total=False):
 
     `version` counts the exchanges ever opened, `exchanges` those that were not forgotten since.
     `last_epoch_ms` is when the newest one began, null where an older version wrote it. `fault` says
-    why the head cannot be read.
+    why the head cannot be read. `moved_to` and `moved_from` are owners, of a session that is being
+    moved to one, or that is awaited from one.
     """
 
     session_id: str
@@ -42,6 +46,8 @@ class ListedSession(TypedDict, total=False):
     exchanges: int
     last_epoch_ms: int | None
     fault: str
+    moved_to: str
+    moved_from: str
 
 
 class ListedSessions(TypedDict):
@@ -58,28 +64,80 @@ class NameSession(Asked):
     owner: str
 
 
-class ReadSession(TypedDict):
-    """One session whole; both are null where there is none.
+class ReadPage(NameSession, total=False):
+    """Ask for a page of a session.
 
-    `record` is what `write` takes; `turns` are the messages as they were said, each with number and
-    identity of its exchange.
+    Args:
+        cursor: Of the reply before; none asks for the first page.
+        turns: Whether its turns are wanted, as they were said; else the items of its record are.
+    """
+
+    cursor: str
+    turns: bool
+
+
+class ReadSession(TypedDict):
+    """A page of a session; `session` and `record` are null where there is none.
+
+    The items of all pages make the record that `write` takes. A turn has number and identity of
+    its exchange. `cursor` asks for the next page, "" behind the last. `changed`: the session was
+    written anew since the first page, so that this one does not belong to it: begin again.
     """
 
     session: ListedSession | None
     record: dict[str, Any] | None
     turns: list[dict[str, Any]]
+    cursor: str
+    changed: bool
 
 
-class WriteSession(Asked):
-    """Put a session in, where none lives under its id."""
+class WriteSession(Asked, total=False):
+    """Put a session in, where none lives under its id.
+
+    Args:
+        record: With all of its items, or with the head and some of the others.
+        more: Whether others follow.
+        claim: Of the reply before.
+    """
 
     record: dict[str, Any]
+    more: bool
+    claim: str
 
 
 class WrittenSession(TypedDict):
-    """`exists` and `expired` say that nothing was written, and why."""
+    """`begun`: nobody sees it yet, and `claim` brings the rest of it.
 
-    outcome: Literal["written", "exists", "expired"]
+    `exists` says that a session lives there, or came first; `expired` that it is over. Nobody sees
+    anything of what was written then.
+    """
+
+    outcome: Literal["written", "begun", "exists", "expired"]
+    claim: str
+
+
+class MoveSession(NameSession, total=False):
+    """Give a session to another owner; without a cursor, begin with it, or go on with one begun.
+
+    Args:
+        to_owner: Whose it will be, "" for nobody.
+        cursor: Of the reply before.
+    """
+
+    to_owner: str
+    cursor: str
+
+
+class MovedSession(TypedDict):
+    """`moving`: `cursor` goes on with it. `moved`: it is his.
+
+    `absent`: there is no such session. `exists`: the new owner has one of that id. `busy`: it is
+    being moved from or to `other`, or by somebody else just now, where that is null.
+    """
+
+    outcome: Literal["moving", "moved", "absent", "exists", "busy"]
+    cursor: str
+    other: str | None
 
 
 class DeleteSession(NameSession, total=False):

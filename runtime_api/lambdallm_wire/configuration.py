@@ -10,6 +10,26 @@ A path is written with dots; `*` stands for a name that the user chooses.
 from __future__ import annotations
 
 from lambdallm_wire import names
+from lambdallm_wire.configuration_kinds import (
+    DECIMAL,
+    DEPLOYING,
+    HEADERS,
+    INTEGER,
+    LATER,
+    NUMBER,
+    SCALAR,
+    TEXT,
+    TEXTS,
+    USD_PER_MILLION,
+    USED,
+    Setting,
+)
+
+__all__ = [
+    "BUILT_IN", "COMPILED_FILE", "COMPILED_FORMAT", "DECIMAL", "DEPLOYING", "ENVIRONMENTS", "FILE",
+    "HEADERS", "INTEGER", "KINDS", "LATER", "NUMBER", "SCALAR", "SETTINGS", "SHORTHAND", "TEXT",
+    "TEXTS", "USD_PER_MILLION", "USED", "Setting",
+]  # fmt: skip
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,14 +46,6 @@ What holds in each environment, checked and merged; "" where there is none of th
 
 COMPILED_FORMAT = 1
 
-TEXT = "text"
-SCALAR = "text, number or yes/no"
-INTEGER = "whole number"
-NUMBER = "number"
-DECIMAL = "decimal"
-TEXTS = "list of texts"
-HEADERS = "texts by name"
-
 KINDS: Final = (
     "anthropic",
     "bedrock",
@@ -46,69 +58,6 @@ KINDS: Final = (
 """Of providers. All but `openai-compatible` and `own` are there without being configured."""
 
 BUILT_IN: Final = tuple(kind for kind in KINDS if kind not in ("openai-compatible", "own"))
-
-USED = "used"
-LATER = "read, not used yet"
-DEPLOYING = "of the earlier package's deployment; read, not used yet"
-
-
-class Setting:
-    """One key.
-
-    Attributes:
-        path: Its names from the top, `*` for one that the user chooses.
-        kind: One of the words above.
-        least, most: Bounds of a number, both included; None: none.
-        choices: The only values, () for any.
-        default: What holds without it, "" where nothing does.
-        meaning: In a sentence.
-        example: As it is written.
-        effect: `USED`, or why not.
-    """
-
-    __slots__ = (
-        "choices", "default", "effect", "example", "kind", "least", "meaning", "most", "path",
-    )  # fmt: skip
-
-    def __init__(  # noqa: PLR0913 - a row's columns, all but three of them keywords
-        self,
-        path: str,
-        kind: str,
-        meaning: str,
-        *,
-        least: float | None = None,
-        most: float | None = None,
-        choices: tuple[str, ...] = (),
-        default: str = "",
-        example: str = "",
-        effect: str = USED,
-    ) -> None:
-        """Fill a row."""
-        self.path = tuple(path.split("."))
-        self.kind = kind
-        self.meaning = meaning
-        self.least = least
-        self.most = most
-        self.choices = choices
-        self.default = default
-        self.example = example
-        self.effect = effect
-
-    @property
-    def name(self) -> str:
-        """The path as it is written in sentences."""
-        return ".".join(self.path)
-
-    def values(self) -> str:
-        """Say which values it takes."""
-        if self.choices:
-            return " or ".join(repr(choice) for choice in self.choices)
-        if self.least is not None and self.most is not None:
-            return f"a {self.kind} from {self.least:g} to {self.most:g}"
-        if self.least is not None:
-            return f"a {self.kind} from {self.least:g}"
-        return f"a {self.kind}" if self.kind != HEADERS else self.kind
-
 
 _SECONDS_MAX = 900
 """The longest a Lambda invocation can last. Source: Lambda quotas, 2026-11."""
@@ -338,6 +287,36 @@ SETTINGS: Final = (
         most=_SECONDS_MAX,
         default="10",
         example="5",
+    ),
+    Setting(
+        "cost.prices.*.input",
+        USD_PER_MILLION,
+        "What a model's input costs, in the place of the price book; NAME is `provider/model`, an "
+        "id of Bedrock's, or an ARN, in quotes.",
+        least=0,
+        example="'0.25'",
+    ),
+    Setting("cost.prices.*.output", USD_PER_MILLION, "Its output.", least=0, example="'2.00'"),
+    *(
+        Setting(
+            f"cost.prices.*.{kind}",
+            USD_PER_MILLION,
+            meaning,
+            least=0,
+            default="unknown",
+            example=example,
+        )
+        for kind, meaning, example in (
+            ("cache_read", "What is read from its cache.", "'0.025'"),
+            ("cache_write_5m", "What is written to it for five minutes.", "'0.3125'"),
+            ("cache_write_1h", "What is written to it for longer.", "'0.5'"),
+        )
+    ),
+    Setting(
+        "cost.prices.*.like",
+        TEXT,
+        "In the place of all these: a model of the price book whose price it has.",
+        example="us.anthropic.claude-haiku-5-5",
     ),
     Setting("cost.budget.daily", DECIMAL, "USD a day.", least=0, example="50.0", effect=LATER),
     Setting(

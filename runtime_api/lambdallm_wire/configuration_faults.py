@@ -24,6 +24,9 @@ FOUND_MAX_CHARACTERS = 60
 SHOWN_MAX = 12
 """Of the names that may stand in a place."""
 
+_PRICE_DECIMALS_MAX = 6
+"""Of USD for a million tokens: one more is no whole number of pico-USD for a token."""
+
 _HIDDEN = ("api_key", "headers")
 """Keys whose values are not repeated."""
 
@@ -246,7 +249,17 @@ def _check_value(value: Any, setting: schema.Setting, path: Path, faults: Faults
     ):
         faults.error(path, f"{_found(value, path)} is not {setting.values()}.")
         return None
-    return value
+    is_price = kind == schema.USD_PER_MILLION
+    return _check_price(str(value), setting, path, faults) if is_price else value
+
+
+def _check_price(text: str, setting: schema.Setting, path: Path, faults: Faults) -> str | None:
+    """Keep a price as it is written: a number of binary digits would be another one."""
+    if len(text.partition(".")[2].rstrip("0")) > _PRICE_DECIMALS_MAX:
+        said = f"{shown(text)} is not {setting.values()}: it has six decimals at most."
+        faults.error(path, said)
+        return None
+    return text
 
 
 def _fits(value: Any, kind: str) -> bool:
@@ -256,7 +269,8 @@ def _fits(value: Any, kind: str) -> bool:
         return _is_scalar(value)
     if kind == schema.INTEGER:
         return isinstance(value, int) and not isinstance(value, bool)
-    return _is_decimal(value) if kind == schema.DECIMAL else _is_number(value)
+    decimals = (schema.DECIMAL, schema.USD_PER_MILLION)
+    return _is_decimal(value) if kind in decimals else _is_number(value)
 
 
 def _check_texts(value: list[Any], path: Path, faults: Faults) -> list[str]:

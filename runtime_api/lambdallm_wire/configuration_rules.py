@@ -73,6 +73,7 @@ def _check_rules(held: dict[str, Any], faults: Faults) -> None:
         del held["defaults"]["model"]
     elif model is not None and not _check_model(path, model, (aliases, known), faults):
         del held["defaults"]["model"]
+    _check_prices(held.get("cost", {}).get("prices", {}), faults)
     _check_region(("defaults",), held.get("defaults", {}), faults)
     _check_circles(held.get("models", {}), faults)
 
@@ -114,6 +115,24 @@ def _check_provider(name: str, provider: dict[str, Any], faults: Faults) -> bool
         said = "Without https, prompts and keys can be read on the way."
         faults.warn((*path, "base_url"), said)
     return kind != "own" or "class" in provider
+
+
+def _check_prices(prices: dict[str, Any], faults: Faults) -> None:
+    """Take prices away that leave a question open: both of what is read and made, or `like`."""
+    for name, price in list(prices.items()):
+        path = ("cost", "prices", name)
+        needed = [key for key in ("input", "output") if key not in price]
+        if "like" in price and len(price) > 1:
+            others = ", ".join(f"`{key}`" for key in price if key != "like")
+            faults.error((*path, "like"), f"{others} says it too; give `like` or prices, not both.")
+        elif "like" not in price and needed:
+            wrong = {fault.path for fault in faults}
+            missing = [f"`{key}`" for key in needed if (*path, key) not in wrong]  # else: was said
+            if missing:
+                faults.error(path, f"{' and '.join(missing)} is missing, or `like`.")
+        else:
+            continue
+        del prices[name]
 
 
 def _drop(path: Path, entry: dict[str, Any], key: str, fault: str, faults: Faults) -> None:

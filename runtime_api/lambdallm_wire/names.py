@@ -59,6 +59,12 @@ ENVIRONMENT_PAYLOADS = "LAMBDALLM_PAYLOADS"
 ENVIRONMENT_MODEL = "LAMBDALLM_MODEL"
 ENVIRONMENT_EMBEDDING_MODEL = "LAMBDALLM_EMBEDDING_MODEL"
 ENVIRONMENT_SUMMARY_MODEL = "LAMBDALLM_SUMMARY_MODEL"
+ENVIRONMENT_PRICES = "LAMBDALLM_PRICES"
+"""`s3://BUCKET/KEY` of a newer price book than the one that was shipped."""
+
+ENVIRONMENT_PRICES_KEY = "LAMBDALLM_PRICES_KEY"
+"""What that book is signed with: a key, or the reference of one, as of a provider."""
+
 ENVIRONMENT_IDENTIFIER = "LAMBDALLM_EXTENSION_IDENTIFIER"
 """Set by the launcher for the sidecar alone: it has registered, and this came of it."""
 

@@ -69,6 +69,10 @@ RESTORED: Final = Route(
     "POST", "/v1/restored", None, "invocations.BeginReply", "Renew what a snapshot has cloned."
 )
 
+PRICE: Final = Route(
+    "POST", "/v1/price", "prices.PriceRequest", "prices.PriceReply", "Say what a call would cost."
+)
+
 LIST_SESSIONS: Final = Route(
     "POST",
     "/v1/sessions/list",
@@ -79,9 +83,9 @@ LIST_SESSIONS: Final = Route(
 READ_SESSION: Final = Route(
     "POST",
     "/v1/sessions/read",
-    "archives.NameSession",
+    "archives.ReadPage",
     "archives.ReadSession",
-    "Read a session whole.",
+    "Read a page of a session.",
 )
 WRITE_SESSION: Final = Route(
     "POST",
@@ -97,11 +101,20 @@ DELETE_SESSION: Final = Route(
     "archives.DeletedSession",
     "Delete a session for good.",
 )
+MOVE_SESSION: Final = Route(
+    "POST",
+    "/v1/sessions/move",
+    "archives.MoveSession",
+    "archives.MovedSession",
+    "Give a session to another owner.",
+)
 
-ARCHIVE_ROUTES: Final = (LIST_SESSIONS, READ_SESSION, WRITE_SESSION, DELETE_SESSION)
+ARCHIVE_ROUTES: Final = (
+    LIST_SESSIONS, READ_SESSION, WRITE_SESSION, DELETE_SESSION, MOVE_SESSION,
+)  # fmt: skip
 """For whoever looks after sessions; no handler needs them."""
 
 ROUTES: Final = (
-    BEGIN, END, WINDOW, APPEND, SAVE, CHAT, STREAM, PERFORMED, EMBED, HEALTH, RESTORED,
+    BEGIN, END, WINDOW, APPEND, SAVE, CHAT, STREAM, PERFORMED, EMBED, HEALTH, RESTORED, PRICE,
     *ARCHIVE_ROUTES,
 )  # fmt: skip

@@ -33,10 +33,17 @@ class Memory(TypedDict, total=False):
     wait_ms: int
 
 
-class Receipt(TypedDict):
+class _Marked(TypedDict, total=False):
+    """What later versions say of a receipt's session."""
+
+    session: str
+
+
+class Receipt(_Marked):
     """Which exchange somebody has seen the answer of; who presents it gets no older state.
 
     Args:
+        session: `receipts.session_mark` of its session: another session's is refused at once.
         identity: Of the exchange.
         version: The session's version that its event saw, 0 where it did not look.
         until_epoch_ms: Deadline of its event: what is not stored soon after will not be.
@@ -152,12 +159,15 @@ class AppendRequest(TypedDict, total=False):
         work_id: The unit of work; its exchange takes the turns.
         turns: Turns to add.
         metadata: The session's metadata, whole, when it changed.
+        metadata_keys: Its top-level keys that were set, or removed where they are not in it:
+            nothing else of what the store holds by then is changed. Without it all is replaced.
         clear: Forget all earlier exchanges first.
     """
 
     work_id: str
     turns: list[Turn]
     metadata: dict[str, Any]
+    metadata_keys: list[str]
     clear: bool
 
 

@@ -1,4 +1,4 @@
-"""What a message of a session may be, for both sides of the wire.
+"""What a message of a session may be, and its metadata, for both sides of the wire.
 
 Said before it is stored, because whoever reads the session later meets it in every event. Apart
 from the messages, whose types cost a cold start milliseconds.
@@ -18,6 +18,12 @@ TURN_MAX_BYTES = 4_000_000
 in a function whose response has 6 MB at most, for a model that takes about as much.
 
 Source: Lambda developer guide, "Quotas", 2026-10.
+"""
+
+METADATA_MAX_BYTES = 350_000
+"""Of a session's metadata as JSON, which stands in one item with the session's counts.
+
+Source: DynamoDB developer guide, "Constraints" (400 KB an item), 2026-11.
 """
 
 _BYTES_MAX_A_CHARACTER = 6
@@ -62,6 +68,21 @@ def fault_of(turn: Mapping[str, Any]) -> str | None:
             f"A message of {size:,} bytes cannot be kept in a session, which takes "
             f"{TURN_MAX_BYTES:,} at most: leave it where it is (S3, for example), and say in the "
             "message what it is about, or cut it."
+        )
+    return None
+
+
+def metadata_fault_of(metadata: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with a session's metadata, None when nothing is."""
+    try:
+        size = len(codec.encode(metadata))
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"A session's metadata holds what JSON cannot: {error}."
+    if size > METADATA_MAX_BYTES:
+        return (
+            f"Metadata of {size:,} bytes cannot be kept in a session, which takes "
+            f"{METADATA_MAX_BYTES:,} at most: every event reads all of it. Leave what is large "
+            "where it is, and keep its name."
         )
     return None
 

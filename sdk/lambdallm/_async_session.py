@@ -7,8 +7,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from typing_extensions import Self
+
     from lambdallm._messages import Message
-    from lambdallm._session import Session
 
     T = TypeVar("T")
 
@@ -17,11 +18,16 @@ class AsyncTwins:
     """The asynchronous part of `Session`."""
 
     async def aload(
-        self: Any, session_id: str | None = None, *, owner: str | None = None
-    ) -> Session:
+        self,
+        session_id: str | None = None,
+        *,
+        owner: str | None = None,
+        after: str | None = None,
+    ) -> Self:
         """Do as `load`, while other coroutines run."""
-        loaded: Session = await _in_thread(lambda: self.load(session_id, owner=owner))
-        return loaded
+        session: Any = self
+        await _in_thread(lambda: session.load(session_id, owner=owner, after=after))
+        return self
 
     async def amessages(self: Any) -> list[Message]:
         """Return `messages`, while other coroutines run: the first look waits for the store."""
@@ -35,9 +41,8 @@ class AsyncTwins:
         """Do as `close`, while other coroutines run."""
         await _in_thread(self.close)
 
-    async def __aenter__(self: Any) -> Session:
-        entered: Session = self
-        return entered
+    async def __aenter__(self) -> Self:
+        return self
 
     async def __aexit__(self: Any, *error: Any) -> None:
         await _in_thread(lambda: self.__exit__(*error))

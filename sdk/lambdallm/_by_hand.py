@@ -16,21 +16,25 @@ from lambdallm import _errors, _log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from lambdallm._outbox import Outbox
     from lambdallm._work import Work
 
-_open: dict[str, Work] = {}
+_open: dict[str, tuple[Work, Outbox]] = {}
 _abandoned: list[str] = []
 
 
-def begun(owner: object, work: Work) -> None:
-    """Know of a unit that was begun for a session, and end those whose sessions are gone."""
+def begun(session: object, work: Work, outbox: Outbox) -> None:
+    """Know of a unit that was begun for a session, and end those whose sessions are gone.
+
+    `outbox` outlives the session, and what is in it then is handed over at the end.
+    """
     from weakref import finalize
 
     while _abandoned:
         ended(_abandoned.pop())
     name = work.work_id
-    _open[name] = work
-    finalize(owner, _abandoned.append, name).atexit = False
+    _open[name] = work, outbox
+    finalize(session, _abandoned.append, name).atexit = False
     atexit.unregister(_end_all)
     atexit.register(_end_all)  # exit functions run backwards: this one before the engine's
 
@@ -45,19 +49,38 @@ def end(work: Work, outcome: str = "ok", error_code: str = "") -> None:
     work.end(outcome, error_code, 0.0)
 
 
+def forget(work: Work) -> None:
+    """Know no more of a unit that its engine has ended at its deadline."""
+    _open.pop(work.work_id, None)
+
+
+def end_saving(work: Work, outbox: Outbox) -> None:
+    """End a unit that went well, with all that its session has said.
+
+    Raises:
+        StateError: As `end`.
+        TypeError: Its metadata is no JSON; it is ended all the same.
+    """
+    try:
+        outbox.send_changes(work)
+    except BaseException as error:
+        end(work, "error", type(error).__name__)
+        raise
+    end(work)
+
+
 def ended(name: str) -> None:
     """End a unit that nobody waits for; a failure is told in the log."""
-    work = _open.get(name)
-    if work is None:
+    work, outbox = _open.get(name, (None, None))
+    if work is None or outbox is None:
         return
     try:
-        end(work)
+        end_saving(work, outbox)
     except _errors.InvalidRequestError:
         return  # its engine was closed before, and has written what was said
-    except _errors.LambdaLLMError as error:
-        _log.write(
-            "WARNING", f"A session was not closed, and cannot be now: {error}", code=error.code
-        )
+    except (_errors.LambdaLLMError, TypeError) as error:
+        code = getattr(error, "code", "invalid_request")
+        _log.write("WARNING", f"A session was not closed, and cannot be now: {error}", code=code)
 
 
 def _end_all() -> None:

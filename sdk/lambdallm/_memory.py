@@ -158,6 +158,10 @@ def check(memory: Any) -> None:
     Raises:
         ConfigurationError: It is none.
     """
+    factory = getattr(memory, "__name__", "")
+    if getattr(memory, "__self__", None) is MemoryStrategy:
+        message = f"memory=MemoryStrategy.{factory}: it is called, MemoryStrategy.{factory}()."
+        raise _errors.ConfigurationError(message)
     if not isinstance(memory, (MemoryStrategy, Window)) and not callable(memory):
         message = (
             f"memory={memory!r}: use a MemoryStrategy, or a function that gets the messages and "

@@ -1,11 +1,11 @@
 """Receipts: which exchange an answer told of, so that the next reader is shown nothing older.
 
 Shape, as a header or in a body:
-    x-lambdallm-exchange: 8f14e45f-ceea;version=17;until=1790000003000
+    x-lambdallm-exchange: 8f14e45f-ceea;version=17;until=1790000003000;session=1c291ca3
 
 The exchange's identity, percent-quoted; the session's version that its event saw (0: it did not
-look); when its event is over, in epoch milliseconds. It is no secret and no proof: who makes one up
-waits in vain.
+look); when its event is over, in epoch milliseconds; a mark of its session, by which another
+session's is refused at once. It is no secret and no proof: who makes one up waits in vain.
 """
 
 from __future__ import annotations
@@ -19,19 +19,25 @@ if TYPE_CHECKING:
 HEADER = "x-lambdallm-exchange"
 
 LENGTH_MAX = 2_048
-"""Of an identity of 512 bytes, all of them quoted, and two numbers."""
+"""Of an identity of 512 bytes, all of them quoted, two numbers and a mark."""
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/")
 _DIGITS_MAX = 15
+_MARK_DIGITS, _HEX = 8, frozenset("0123456789abcdef")
 
 
-def encode(identity: str, version: int, until_epoch_ms: int) -> str:
+def encode(
+    identity: str, version: int, until_epoch_ms: int, *, session_id: str, principal: str = ""
+) -> str:
     """Write a receipt as text."""
+    from lambdallm_wire import receipts
+
+    mark = receipts.session_mark(session_id, principal)
     quoted = "".join(
         [each if each in _PLAIN else "".join([f"%{byte:02X}" for byte in each.encode()])
          for each in identity]
     )  # fmt: skip
-    return f"{quoted};version={version};until={until_epoch_ms}"
+    return f"{quoted};version={version};until={until_epoch_ms};session={mark}"
 
 
 def decode(text: object) -> Receipt:
@@ -50,8 +56,17 @@ def decode(text: object) -> Receipt:
     ):
         raise _wrong()
     version, until_epoch_ms = map(int, numbers)
-    identity = _unquote(quoted)
-    return {"identity": identity, "version": version, "until_epoch_ms": until_epoch_ms}
+    receipt: Receipt = {
+        "identity": _unquote(quoted),
+        "version": version,
+        "until_epoch_ms": until_epoch_ms,
+    }
+    mark = values.get("session")
+    if mark is not None:
+        if len(mark) != _MARK_DIGITS or not set(mark) <= _HEX:
+            raise _wrong()
+        receipt["session"] = mark
+    return receipt
 
 
 def _unquote(quoted: str) -> str:

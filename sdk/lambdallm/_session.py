@@ -9,19 +9,13 @@ from __future__ import annotations
 
 from _thread import RLock
 
-from lambdallm import (
-    _by_hand,
-    _errors,
-    _events,
-    _memory,
-    _metadata,
-    _owners,
-    _settings,
-    _store_names,
-)
+from lambdallm import _by_hand, _errors, _events, _memory, _owners, _settings
 from lambdallm._async_session import AsyncTwins
+from lambdallm._declarations import Declaration
 from lambdallm._memory import MemoryStrategy
 from lambdallm._messages import History, Message
+from lambdallm._metadata import copied
+from lambdallm._outbox import Outbox
 from lambdallm._work import Work
 from lambdallm_wire import turns
 
@@ -30,15 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from lambdallm_wire.sessions import Receipt, SessionRule
-
-DURABILITIES = ("before_response", "after_response")
+    from lambdallm_wire.sessions import Receipt
 
 SCRIPT_SECONDS = 900
 """Time allowed to a session used by hand: as long as the longest invocation."""
 
 
-class Session(AsyncTwins):
+class Session(Declaration, AsyncTwins):
     """A conversation.
 
     Outside an invocation it keeps messages in this object; `load` and `save` go to the store.
@@ -74,32 +66,26 @@ class Session(AsyncTwins):
                 that has none is refused; a function of the event and the context that returns
                 it; None for one session for all who know its id.
         """
-        if durability not in DURABILITIES:
-            message = f"durability={durability!r}: use {' or '.join(map(repr, DURABILITIES))}."
-            raise _errors.ConfigurationError(message)
-        _owners.check_rule(owner)
-        _memory.check(memory)
-        self.store = store
-        self.ttl_hours = ttl_hours
-        self.memory = memory
-        self.max_messages = max_messages
-        self.session_id = session_id
-        self.durability = durability
-        self.owner = owner
+        super().__init__(
+            store=store,
+            ttl_hours=ttl_hours,
+            memory=memory,
+            max_messages=max_messages,
+            session_id=session_id,
+            durability=durability,
+            owner=owner,
+        )
         self._owned_by = ""
         self._messages = list(messages or [])
-        self._metadata = {} if metadata is None else metadata
-        self._metadata_stored = _metadata.canonical(self._metadata)
-        self._unsent: list[Message] = []
-        self._work: Work | None = None
+        self._outbox = Outbox(metadata)
         self._owns_work = False
         self._slid = False
         self._reading = RLock()  # threads of coroutines may all be the first to ask
         self._read = True
+        self._cleared = False
         self._version = 0
         self._base_version = 0
         self._spoken: list[Message] = []
-        self._asking: Work | None = None
 
     def open(self, work: Work, session_id: str, owner: str = "") -> Session:
         """Return a live copy, bound to a unit of work that was begun with its rule."""
@@ -109,67 +95,35 @@ class Session(AsyncTwins):
             self.memory,
             self.max_messages,
             session_id,
-            [Message.from_dict(_metadata.copied(each.to_dict())) for each in self._messages],
-            _metadata.copied(self._metadata),
+            [Message.from_dict(copied(each.to_dict())) for each in self._messages],
+            copied(self._outbox.metadata.value),
             self.durability,
             self.owner,
         )
-        live._work = live._asking = work
+        live._outbox.work = live._outbox.asking = work
         live._owned_by = owner
         live._read = False
         return live
-
-    def owner_of(self, event: Any, context: Any) -> str:
-        """Return whose session an event is about, "" for nobody's.
-
-        Raises:
-            ConfigurationError: An authorizer has let the event in and does not say whom.
-            UnauthorizedError: It has to be somebody's, and nothing says whose.
-        """
-        return _owners.owner_of(self.owner, event, context)
-
-    def rule(
-        self, session_id: str, identity: str, owner: str = "", *, asks: str = ""
-    ) -> SessionRule:
-        """Return what `begin` is told of it (`lambdallm_wire.sessions.SessionRule`).
-
-        `asks` is the model of the handler, "" where it is not known.
-
-        Raises:
-            ConfigurationError: Its store is none, or contradicts LAMBDALLM_STORE.
-        """
-        rule: SessionRule = {
-            "session_id": session_id,
-            "identity": identity,
-            "ttl_seconds": max(1, round(self.ttl_hours * 3_600)),
-            "memory": _memory.to_wire(self.memory, self.max_messages, asks),
-            "durability": self.durability,  # type: ignore[typeddict-item]  # checked in __init__
-        }
-        if owner:
-            rule["principal"] = owner
-        url = _store_names.url_of(self.store)
-        if url:
-            rule["store"] = url
-        return rule
 
     # Reading
 
     @property
     def messages(self) -> list[Message]:
         """What this handler sees of the conversation, its own messages last."""
-        self._ensure_read()
+        if not self._cleared:
+            self._ensure_read()
         return self._messages
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What is kept beside the messages. Changes in it are noticed and saved."""
+        """What is kept beside the messages. Changes in it are noticed and saved, key by key."""
         self._ensure_read()
-        return self._metadata
+        return self._outbox.metadata.value
 
     @metadata.setter
     def metadata(self, metadata: dict[str, Any]) -> None:
         self._ensure_read()
-        self._metadata = metadata
+        self._outbox.metadata.value = metadata
 
     @property
     def message_count(self) -> int:
@@ -209,10 +163,16 @@ class Session(AsyncTwins):
         """
         from lambdallm import _receipts
 
-        if self._work is None or not self._spoken or self._spoken[-1].role != "assistant":
+        work = self._outbox.work
+        if work is None or not self._spoken or self._spoken[-1].role != "assistant":
             return None
-        until = self._work.deadline_epoch_ms
-        return _receipts.encode(self._work.identity, self._base_version, until)
+        return _receipts.encode(
+            work.identity,
+            self._base_version,
+            work.deadline_epoch_ms,
+            session_id=self.session_id or "",
+            principal=self._owned_by,
+        )
 
     def load(
         self,
@@ -238,17 +198,18 @@ class Session(AsyncTwins):
                 Nothing is known about the session.
         """
         session_id = self.session_id if session_id is None else session_id
-        whose = self._owned_by if owner is None else owner and _owners.checked(owner)
+        whose = self._whose() if owner is None else owner and _owners.checked(owner)
         here = session_id == self.session_id and whose == self._owned_by
-        if self._work is None or self._owns_work or not here:
-            self._begin_own_work(session_id, whose)
-        if after:
-            from lambdallm import _receipts
+        with self._reading:
+            if self._outbox.work is None or self._owns_work or not here:
+                self._begin_own_work(session_id, whose)
+            if after:
+                from lambdallm import _receipts
 
-            self._messages, self._read = [*self._spoken], False
-            self._ensure_read(_receipts.decode(after))
-        else:
-            self._ensure_read()
+                self._messages, self._read = [*self._spoken], False
+                self._ensure_read(_receipts.decode(after))
+            else:
+                self._ensure_read()
         return self
 
     # Writing
@@ -272,19 +233,19 @@ class Session(AsyncTwins):
         fault = turns.fault_of(message.to_turn())
         if fault is not None:
             raise _errors.InvalidRequestError(fault)
+        self._outbox.add(message)
         self._messages.append(message)
         self._spoken.append(message)
-        self._unsent.append(message)
         if self._read:
             self._slide()
-        if self._work is not None:
-            self._send()
 
     def clear(self) -> None:
-        """Forget all messages, the stored ones too."""
-        self._messages, self._unsent, self._spoken, self._read = [], [], [], True
-        if self._work is not None:
-            self._work.append([], metadata=None, clear=True)
+        """Forget all messages, the stored ones too; metadata stays.
+
+        What others say at the same time is forgotten if it is stored before this is.
+        """
+        self._outbox.clear()
+        self._messages, self._spoken, self._cleared = [], [], True
 
     def save(self) -> None:
         """Wait until the store has confirmed every message.
@@ -293,14 +254,15 @@ class Session(AsyncTwins):
             ConfigurationError: It has no id, so that nobody could find it again.
             StateError: The store did not confirm; the message says what is known.
         """
-        if self._work is None:
-            if not self.session_id:
-                message = "This session has no id: load(id) it, or set session_id."
-                raise _errors.ConfigurationError(message)
-            self._begin_own_work(self.session_id, self._owned_by, keep=True)
+        with self._reading:
+            if self._outbox.work is None:
+                if not self.session_id:
+                    message = "This session has no id: load(id) it, or set session_id."
+                    raise _errors.ConfigurationError(message)
+                self._begin_own_work(self.session_id, self._whose(), keep=True)
         self.send_changes()
-        assert self._work is not None  # noqa: S101 - _begin_own_work has set it or raised
-        self._version = max(self._version, self._work.save())
+        assert self._outbox.work is not None  # noqa: S101 - begun above, or it was raised
+        self._version = max(self._version, self._outbox.work.save())
 
     def close(self) -> None:
         """End what was begun by `load` or `save` in a script, waiting for the store.
@@ -321,9 +283,8 @@ class Session(AsyncTwins):
 
     def send_changes(self) -> None:
         """Hand over what was not yet: changed metadata, messages of before the first `save`."""
-        changed = self._read and _metadata.canonical(self._metadata) != self._metadata_stored
-        if self._unsent or changed:
-            self._send()
+        if self._outbox.work is not None:
+            self._outbox.send_changes(self._outbox.work)
 
     def finish(self, outcome: str, error_code: str = "") -> None:
         """At the end of a handler: hand over the changes, and end what was loaded beside.
@@ -331,65 +292,71 @@ class Session(AsyncTwins):
         Raises:
             StateError: The store did not confirm what this session wrote under its own work.
         """
-        if outcome == "ok" and self._work is not None:
-            self.send_changes()
-        if self._work is not None and self._owns_work:
-            _by_hand.end(self._work, outcome, error_code)
+        work = self._outbox.work
+        if work is None:
+            return
+        if outcome != "ok":
+            if self._owns_work:
+                _by_hand.end(work, outcome, error_code)
+        elif self._owns_work:
+            _by_hand.end_saving(work, self._outbox)
+        else:
+            self._outbox.send_changes(work)
+
+    def _whose(self) -> str:
+        """Return whose session is meant where nobody says it."""
+        handled = self._outbox.work is not None and not self._owns_work
+        return self._owned_by if handled else _owners.of_what_is_handled(self.owner, self._owned_by)
 
     def _begin_own_work(self, session_id: Any, owner: str, *, keep: bool = False) -> None:
+        """Begin a unit for a session that no event has named.
+
+        Args:
+            session_id: Which one.
+            owner: Whose it is.
+            keep: What was said before belongs to it.
+        """
         if not _events.is_id(session_id):
             message = "A session id is 1 to 256 printable ASCII characters without '#'."
             raise _errors.InvalidRequestError(message)
         if not owner and self.owner == _owners.REQUIRED:
             raise _owners.nobody()
-        deadline = _settings.epoch_ms() + SCRIPT_SECONDS * 1_000
-        if self._work is not None and not self._owns_work:
-            deadline = self._work.deadline_epoch_ms
-        if self._work is not None and self._owns_work:
-            work, self._work = self._work, None
-            _by_hand.end(work)
+        before, deadline = self._outbox.work, _settings.epoch_ms() + SCRIPT_SECONDS * 1_000
+        if before is not None and self._owns_work:
+            self._outbox.work = None
+            if _settings.epoch_ms() < before.deadline_epoch_ms:
+                _by_hand.end_saving(before, self._outbox)
+            else:  # of an object that has outlived it; the engine has ended it, saying so
+                _by_hand.forget(before)
+        elif before is not None:
+            deadline = before.deadline_epoch_ms
+            self._outbox.send_changes(before)
         work_id = f"session-{_settings.random_id()}"
         work = Work(work_id, work_id, deadline)
         work.begin(self.rule(session_id, work_id, owner))
-        _by_hand.begun(self, work)
-        self.session_id, self._owned_by, self._version = session_id, owner, 0
-        self._work, self._owns_work = work, True
         if not keep:
-            self._messages, self._unsent, self._spoken, self._metadata = [], [], [], {}
-        self._read = keep
+            asking, self._outbox = self._outbox.asking, Outbox()
+            self._outbox.asking = asking
+            self._messages, self._spoken, self._cleared = [], [], False
+        self._outbox.work = work
+        _by_hand.begun(self, work, self._outbox)
+        self.session_id, self._owned_by, self._version = session_id, owner, 0
+        self._owns_work, self._read = True, False
+        if keep:
+            self._ensure_read()
 
     def _ensure_read(self, after: Receipt | None = None) -> None:
         with self._reading:
-            if self._read or self._work is None:
+            work = self._outbox.work
+            if self._read or work is None:
                 return
-            window = self._work.window(after, _memory.question_of(self.memory, self._spoken))
+            window = work.window(after, _memory.question_of(self.memory, self._spoken))
             self._version = self._base_version = window["version"]
-            self._messages[:0] = [Message.from_turn(turn) for turn in window["turns"]]
-            if window["version"]:
-                self._metadata = window["metadata"]
-            self._metadata_stored = _metadata.canonical(window["metadata"])
+            if not self._cleared:
+                self._messages[:0] = [Message.from_turn(turn) for turn in window["turns"]]
+            self._outbox.found(window["metadata"], exists=window["version"] > 0)
             self._read = True
             self._slide()
-
-    def _send(self) -> None:
-        assert self._work is not None  # noqa: S101 - callers have looked
-        metadata = None
-        if self._read:
-            canonical = _metadata.canonical(self._metadata)
-            if canonical != self._metadata_stored:
-                metadata, self._metadata_stored = self._metadata, canonical
-        unsent = [message.to_turn() for message in self._unsent]
-        self._name_calls(unsent)
-        self._work.append(unsent, metadata=metadata, clear=False)
-        self._unsent = []
-
-    def _name_calls(self, unsent: list[dict[str, Any]]) -> None:
-        """Write down which model calls led to an answer, so that they can be deleted with it."""
-        asking = self._asking or self._work
-        if asking is None or not unsent or unsent[-1]["role"] != "assistant":
-            return
-        unsent[-1].update(asking.lengths.of(unsent[-1]["content"]))
-        unsent[-1].update(asking.lengths.take_ids())
 
     def _slide(self) -> None:
         """Leave out what a sliding window does not show."""

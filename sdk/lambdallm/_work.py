@@ -15,10 +15,12 @@ from _thread import allocate_lock
 from lambdallm import __version__, _errors, _owners, _settings, _sidecar, _transport, _unit_names
 from lambdallm._call_lengths import CallLengths
 from lambdallm._connection import SidecarLostError
+from lambdallm._spent import Spent
 from lambdallm_wire import names, routes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from lambdallm._reply_stream import Lines
@@ -82,8 +84,7 @@ class Work:
         self._wire_version = names.WIRE_VERSION
         self._said: list[dict[str, Any]] = []
         self.lengths = CallLengths()
-        self._spent = _NOTHING
-        self._spent_before = _NOTHING
+        self._spent = Spent()
 
     @property
     def begun(self) -> bool:
@@ -209,11 +210,7 @@ class Work:
             return reply
         if "text" in reply:
             self.lengths.answered(reply)
-        self._spent = (reply["total_cost_pico_usd"], reply["total_unpriced_calls"])
-        before = self._spent_before
-        if before != _NOTHING:
-            reply["total_cost_pico_usd"] += before[0]
-            reply["total_unpriced_calls"] += before[1]
+        self._spent.take(reply)
         return reply
 
     def unit_for_call(self) -> Work:
@@ -224,7 +221,7 @@ class Work:
         if not self._closed:
             return self
         late = Work(*self._given, self.deadline_epoch_ms, lambda_context=self._lambda_context)
-        late._spent_before = _sum(self._spent_before, self._spent)
+        late._spent = self._spent.under_another_engine()
         return late
 
     def leave(self, unit: Work, outcome: str) -> None:
@@ -266,12 +263,17 @@ class Work:
         return identity
 
     def append(
-        self, turns: list[dict[str, Any]], *, metadata: dict[str, Any] | None, clear: bool
+        self,
+        turns: list[dict[str, Any]],
+        *,
+        metadata: dict[str, Any] | None,
+        clear: bool,
+        metadata_keys: Sequence[str] = (),
     ) -> None:
         """Hand over new turns; whether the store has them is said by `save` and `end`."""
         message: dict[str, Any] = {"turns": turns}
         if metadata is not None:
-            message["metadata"] = metadata
+            message |= {"metadata": metadata, "metadata_keys": metadata_keys}
         if clear:
             message["clear"] = True
         # Taking turns needs no network; whether they are stored is said by `save` and `end`.
@@ -296,7 +298,7 @@ class Work:
         session, self._transport, self._said = self._begin.get("session"), None, []
         self._lock = allocate_lock()
         self.request_id = f"{self._given[1]}.{os.getpid()}"
-        self._spent_before, self._spent = _sum(self._spent_before, self._spent), _NOTHING
+        self._spent = self._spent.under_another_engine()
         self._open(session, forked=True)
 
     def _ask(
@@ -362,8 +364,7 @@ class Work:
                     raise error  # an older engine would take what is stored for another delivery's
                 for message in self._said:
                     transport.request(routes.APPEND, message, timeout_seconds=BEGIN_SECONDS)
-            self._spent_before = _sum(self._spent_before, self._spent)
-            self._spent = _NOTHING
+            self._spent = self._spent.under_another_engine()
             self._wire_version = reply["wire_version"]
             self._transport = transport
             if isinstance(lost, _sidecar.SidecarTransport):
@@ -382,13 +383,6 @@ _ENDED = (
     "The unit of work has ended: its handler has returned, and its session is closed. Wait for "
     "your threads before you return."
 )
-
-_NOTHING = (0, 0)
-"""Pico-USD, and calls without a price."""
-
-
-def _sum(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
-    return one[0] + other[0], one[1] + other[1]
 
 
 def _instead_of(lost: Transport, error: SidecarLostError) -> Transport:

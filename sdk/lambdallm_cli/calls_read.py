@@ -196,7 +196,7 @@ def _scan(table: str, region: str | None, since_epoch_ms: int) -> Iterator[list[
 
 
 def scan_table(table: str, region: str | None) -> Iterator[dict[str, Any]]:
-    """Yield every item of a table as plain values, page by page.
+    """Yield every item of a table page by page, for `plain_item`.
 
     Raises:
         UnreachableError: It did not answer, or refused.
@@ -204,7 +204,7 @@ def scan_table(table: str, region: str | None) -> Iterator[dict[str, Any]]:
     parameters: dict[str, Any] = {"TableName": table, "ConsistentRead": True}
     while True:
         page = _ask("dynamodb", region, "scan", **parameters)
-        yield from map(_plain_item, page["Items"])
+        yield from page["Items"]
         if "LastEvaluatedKey" not in page:
             return
         parameters["ExclusiveStartKey"] = page["LastEvaluatedKey"]
@@ -226,13 +226,14 @@ def _ask(service: str, region: str | None, operation: str, **parameters: Any) ->
 
 
 def _from_item(item: dict[str, Any]) -> dict[str, Any]:
-    plain = _plain_item(item)
+    plain = plain_item(item)
     call_id = plain.pop("pk").removeprefix(_PREFIX)
     del plain["sk"]
     return {"id": call_id, **plain}
 
 
-def _plain_item(item: dict[str, Any]) -> dict[str, Any]:
+def plain_item(item: dict[str, Any]) -> dict[str, Any]:
+    """Return an item with plain values."""
     from boto3.dynamodb.types import TypeDeserializer
 
     read = TypeDeserializer().deserialize
@@ -247,4 +248,4 @@ def _plain(value: Any) -> Any:
         return [_plain(part) for part in value]
     if not isinstance(value, Decimal):
         return value
-    return int(value) if value == value // 1 else float(value)
+    return int(value) if value == value.to_integral_value() else float(value)

@@ -14,6 +14,7 @@ from lambdallm import __version__
 from lambdallm_cli import invocation
 from lambdallm_cli.bench_models import bench
 from lambdallm_cli.calls import calls
+from lambdallm_cli.price import price, price_book
 from lambdallm_cli.sessions import sessions
 
 
@@ -154,6 +155,8 @@ def check(file: Path, compiling: bool, environment: str, as_json: bool) -> None:
 lambdallm.add_command(calls)
 lambdallm.add_command(bench)
 lambdallm.add_command(sessions)
+lambdallm.add_command(price)
+lambdallm.add_command(price_book)
 
 
 def _readable(value: Any) -> str:

@@ -28,8 +28,8 @@ def ago(_context: Any, _parameter: Any, value: str | None) -> int:
     if value is None:
         return 0
     given = re.fullmatch(r"(\d+)([smhd])", value)
-    if given is None:
-        message = "write a number and s, m, h or d: 90m, 1h, 7d."
+    if given is None or not int(given[1]):
+        message = "write a number above 0 and s, m, h or d: 90m, 1h, 7d."
         raise click.BadParameter(message)
     return int(given[1]) * _UNITS_MS[given[2]]
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import json
-import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from lambdallm_cli import calls_read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 RECORD_VERSION = 1
@@ -54,33 +54,53 @@ def begin(path: Path) -> None:
     path.write_text("", encoding="utf-8")
 
 
-def append(path: Path, record: dict[str, Any]) -> None:
-    """Add a session to a file, whole before this returns."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(to_line(record))
+def append(file: BinaryIO, pages: Iterable[dict[str, Any]]) -> None:
+    """Add a session to a file, page by page; where one cannot be had, the file is as it was.
+
+    Args:
+        file: Stands at its end.
+        pages: Of the session's record; the first one has what stands beside the items.
+    """
+    begins = file.tell()
+    try:
+        separator = ""
+        for number, page in enumerate(pages):
+            record = page["record"]
+            if number == 0:
+                beside = {name: value for name, value in record.items() if name != "items"}
+                file.write(f'{_compact(beside)[:-1]},"items":['.encode())
+            for item in record["items"]:
+                file.write(f"{separator}{_compact(item)}".encode())
+                separator = ","
+        file.write(b"]}\n")
         file.flush()
-        os.fsync(file.fileno())
+    except BaseException:
+        file.seek(begins)
+        file.truncate()
+        raise
 
 
-def to_line(record: dict[str, Any]) -> str:
-    """Write a session as one line."""
-    return json.dumps(record, ensure_ascii=True, separators=(",", ":")) + "\n"
-
-
-def lines_of(path: Path) -> Iterator[Line]:
-    """Read sessions from a file."""
-    with path.open(encoding="utf-8") as file:
-        for number, text in enumerate(file, start=1):
-            if not text.strip():
-                continue
-            place = f"line {number}"
-            try:
-                record = json.loads(text)
-            except ValueError as error:
-                yield Line(place, {}, f"It is no JSON: {error}")
-                continue
-            fine = isinstance(record, dict) and isinstance(record.get("session_id"), str)
-            yield Line(place, record if fine else {}, "" if fine else "It names no session_id.")
+def lines_of(file: Iterable[bytes]) -> Iterator[Line]:
+    """Read sessions from a file's lines."""
+    for number, line in enumerate(file, start=1):
+        place = f"line {number}"
+        if number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            yield Line(place, {}, "The file is in UTF-16: an export is in UTF-8.")
+            return
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+            record = json.loads(text) if text else None
+        except UnicodeDecodeError as error:
+            yield Line(place, {}, f"It is no UTF-8: {error}")
+            continue
+        except (ValueError, RecursionError) as error:
+            yield Line(place, {}, f"It is no JSON: {error}")
+            continue
+        if text:
+            if isinstance(record, dict) and isinstance(record.get("session_id"), str):
+                yield Line(place, record)
+            else:
+                yield Line(place, {}, "It names no session_id.")
 
 
 def lines_of_legacy(table: str, region: str | None) -> Iterator[Line]:
@@ -90,11 +110,18 @@ def lines_of_legacy(table: str, region: str | None) -> Iterator[Line]:
     "expires_at": epoch seconds, "updated_at": …}
     """
     for item in calls_read.scan_table(table, region):
-        session_id = str(item.get("session_id", ""))
+        session_id = str(next(iter(item.get("session_id", {}).values()), ""))
         try:
-            yield Line(f"{session_id!r}", _from_legacy(session_id, item))
-        except (ValueError, TypeError, KeyError) as error:
-            yield Line(f"{session_id!r}", {}, f"Its data is not of the earlier package: {error!r}")
+            record = _from_legacy(session_id, calls_read.plain_item(item))
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+            fault = f"Its data is not of the earlier package: {error!r}"
+            yield Line(f"{session_id!r}", {}, fault)
+        else:
+            yield Line(f"{session_id!r}", record)
+
+
+def _compact(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
 
 
 def _from_legacy(session_id: str, item: dict[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def show_sessions(sessions: Sequence[dict[str, Any]], found: int) -> None:
         click.echo(_line(row, widths))
     for session in sessions:
         if "fault" in session:
-            click.echo(f"\n{named(session)}: {session['fault']}")
+            click.echo(f"\n{named(session)}: {_printable(_fault_of(session))}")
     more = f" of {found:,}, the ones used last" if found > len(sessions) else ""
     click.echo(f"\n{counted(len(sessions), 'session')}{more}.")
 
@@ -92,6 +92,16 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
+def _fault_of(session: dict[str, Any]) -> str:
+    command = "`lambdallm sessions move` goes on with that, if nobody is at it."
+    if "moved_to" in session:
+        return f"It is being moved to {session['moved_to'] or 'nobody'}: {command}"
+    if "moved_from" in session:
+        return f"It is being moved here from {session['moved_from'] or 'nobody'}: {command}"
+    fault: str = session["fault"]
+    return fault
+
+
 def _cells(session: dict[str, Any]) -> tuple[str, ...]:
     return (
         _printable(session["session_id"]),
@@ -114,9 +124,12 @@ def _ms(epoch_seconds: int | None) -> int | None:
 
 
 def _moment(epoch_ms: int | None) -> str:
-    if epoch_ms is None:
-        return ""
-    moment = datetime.fromtimestamp(epoch_ms / 1_000, tz=timezone.utc)
+    if not epoch_ms:
+        return ""  # nobody knows
+    try:
+        moment = datetime.fromtimestamp(epoch_ms / 1_000, tz=timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        return "at no time"  # as it was imported, by an earlier version
     return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 

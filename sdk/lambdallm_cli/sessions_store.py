@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,11 +17,30 @@ if TYPE_CHECKING:
 REQUEST_MS = 60_000
 """For one step; a session of 5 MB is deleted in a few seconds."""
 
+CHUNK_BYTES = 1_048_576
+CHUNK_ITEMS_MAX = 500
+"""Of a session that is put in: a message of it."""
+
+READINGS_MAX = 5
+"""Of a session that is written anew while it is read."""
+
 ATTEMPTS_MAX = 5
 """Of a step that failed in passing: each goes on where the one before has stopped."""
 
 _OF_THE_STORE = "LAMBDALLM_"
 """How the variables begin that say where sessions and their large values are."""
+
+
+_HEAD = "HEAD"
+"""The sort key of a session's head."""
+
+
+class RefusedError(calls_read.UnreachableError):
+    """The store refused, or the session is damaged: asking again does not help."""
+
+
+class ChangedError(Exception):
+    """The session was written anew since its first page was read: begin again."""
 
 
 class SessionStore:
@@ -77,14 +97,68 @@ class SessionStore:
             if progress is not None:
                 progress(found)
 
-    def read(self, session_id: str, owner: str) -> dict[str, Any]:
-        """Return a session whole: `session`, `record`, `turns`; both first are None without one."""
-        return self._ask(routes.READ_SESSION, session_id=session_id, owner=owner)
+    def pages(
+        self, session_id: str, owner: str, *, turns: bool = False
+    ) -> Iterator[dict[str, Any]]:
+        """Yield a session in pages: the items of its `record`, or its `turns`.
+
+        `session` and `record` of the first page are None where there is none.
+
+        Raises:
+            ChangedError: The pages of before do not belong to those that would follow.
+            RefusedError: It is damaged, or newer than this version.
+        """
+        cursor = ""
+        while True:
+            page = self._ask(
+                routes.READ_SESSION,
+                session_id=session_id,
+                owner=owner,
+                cursor=cursor,
+                turns=turns,
+            )
+            if cursor and (page["session"] is None or page["changed"]):
+                raise ChangedError
+            yield page
+            cursor = page["cursor"]
+            if not cursor:
+                return
 
     def write(self, record: Mapping[str, Any]) -> str:
-        """Put a session in: `written`, or `exists` or `expired`, and nothing was written then."""
-        outcome: str = self._ask(routes.WRITE_SESSION, record=record)["outcome"]
+        """Put a session in: `written`, or `exists` or `expired`, and nobody sees any of it then.
+
+        Raises:
+            RefusedError: The store takes none such.
+        """
+        reply: dict[str, Any] = {"claim": ""}
+        chunks = [*_chunks(record)]
+        for number, chunk in enumerate(chunks, start=1):
+            more = number < len(chunks)
+            reply = self._ask(routes.WRITE_SESSION, record=chunk, claim=reply["claim"], more=more)
+            if reply["outcome"] != "begun":
+                break
+        outcome: str = reply["outcome"]
         return outcome
+
+    def move(
+        self, session_id: str, owner: str, to_owner: str, progress: Callable[[int], None]
+    ) -> dict[str, Any]:
+        """Give a session to another owner: `outcome` and `other`, as in `archives.MovedSession`.
+
+        Args:
+            session_id: Its id.
+            owner: Whose it is.
+            to_owner: Whose it will be.
+            progress: Told how many pages were copied so far, where there are several.
+        """
+        cursor, steps = "", 0
+        while True:
+            named = {"session_id": session_id, "owner": owner, "to_owner": to_owner}
+            moved = self._ask(routes.MOVE_SESSION, **named, cursor=cursor)
+            cursor, steps = moved["cursor"], steps + 1
+            if moved["outcome"] != "moving":
+                return moved
+            progress(steps)
 
     def delete(self, session_id: str, owner: str, *, keep_records: bool = False) -> dict[str, Any]:
         """Delete a session for good: `found`, `items`, `calls`."""
@@ -100,12 +174,42 @@ class SessionStore:
             message["deadline_epoch_ms"] = _settings.epoch_ms() + REQUEST_MS
             try:
                 return self._transport.request(route, message, timeout_seconds=REQUEST_MS / 1_000)
-            except (_errors.ConfigurationError, _errors.SidecarError) as error:
+            except _errors.ConfigurationError as error:
                 raise calls_read.UsageError(error.detail) from error
+            except _errors.SidecarError as error:
+                raise RefusedError(error.detail) from error
             except _errors.StateError as error:
-                if not error.retryable or attempt == ATTEMPTS_MAX:
+                if not error.retryable:
+                    raise RefusedError(error.detail) from error
+                if attempt == ATTEMPTS_MAX:
                     raise calls_read.UnreachableError(error.detail) from error
         raise AssertionError  # the last attempt has returned or raised
+
+
+def _chunks(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Cut a record into several, each with its head; what is none is left for the engine to refuse.
+
+    Raises:
+        ValueError: It holds a number that JSON does not know.
+    """
+    items = record.get("items")
+    listed = items if isinstance(items, list) else []
+    sks = [item.get("sk") if isinstance(item, dict) else None for item in listed]
+    heads = [item for item, sk in zip(listed, sks, strict=True) if sk == _HEAD]
+    if len(heads) != 1 or len({*map(repr, sks)}) < len(sks):
+        json.dumps(record, allow_nan=False)
+        yield {**record}
+        return
+    chunk, size = heads, 0
+    for item, sk in zip(listed, sks, strict=True):
+        if sk == _HEAD:
+            continue
+        length = len(json.dumps(item, allow_nan=False))
+        if len(chunk) > CHUNK_ITEMS_MAX or (len(chunk) > 1 and size + length > CHUNK_BYTES):
+            yield {**record, "items": chunk}
+            chunk, size = heads, 0
+        chunk, size = [*chunk, item], size + length
+    yield {**record, "items": chunk}
 
 
 def _check(url: str, *, may_be_new: bool) -> None:

@@ -24,7 +24,9 @@ HEAVY = {
 LATER = {
     f"lambdallm_extension.{name}"
     for name in (
-        "aws.roles", "aws.s3", "aws.secrets", "configuration_file", "providers.anthropic.api",
+        "aws.roles", "aws.s3", "aws.secrets", "configuration_file", "price_book.profiles",
+        "price_book.quotation", "price_book.refresh", "server.price_route",
+        "providers.anthropic.api",
         "providers.anthropic.messages", "providers.bedrock.claude", "providers.bedrock.embeddings",
         "providers.openai", "providers.sagemaker", "providers.scripted", "raw_forwarding",
         "server.dropin", "services.embedding", "services.passing",

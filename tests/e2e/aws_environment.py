@@ -36,6 +36,8 @@ LAMBDA_ROOT = Path(__file__).with_name("lambda_root.sh")
 STARTING_SECONDS = 20
 STOPPING_SECONDS = 6
 WORKER_SECONDS = 5
+ANSWER_SECONDS = 60
+"""The longest invocation of a test takes 20 s, and its Init 10."""
 UNAVAILABLE = b"Runtime.Unavailable"
 INVOKE_PATH = "/2015-03-31/functions/function/invocations"
 PLATFORM_LINE = re.compile(
@@ -289,11 +291,14 @@ class AwsEnvironment:
             time.sleep(0.01)
 
     def _post(self, event: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self._ports[1], timeout=120)
+        connection = http.client.HTTPConnection("127.0.0.1", self._ports[1], timeout=ANSWER_SECONDS)
         try:
             connection.request("POST", INVOKE_PATH, event, dict(headers))
             response = connection.getresponse()
             return response.status, response.read()
+        except TimeoutError as error:
+            said = "\n".join(map(self._text, ("emulator.log", "function.log")))
+            raise TimeoutError("AWS's emulator does not answer:\n" + said) from error
         finally:
             connection.close()
 

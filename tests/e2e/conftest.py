@@ -12,12 +12,14 @@ import zipfile
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
 
 import pytest
 
 from e2e import aws_environment
 from e2e.aws_environment import AwsEnvironment
 from fakes.ministack import serve_ministack
+from fakes.moto_server import serve_moto
 from lambda_runtime_api.emulator import Environment, RuntimeNotFoundError
 from lambda_runtime_api.emulator.runtimes import prepare_runtime
 from lambda_runtime_api.emulator.snapshots import SnapshotUnavailableError, same_world
@@ -252,17 +254,13 @@ def iam_table() -> Iterator[dict[str, str]]:
     """A table behind real IAM policies, and the keys of a user who has none; as variables."""
     import boto3
     import requests
-    from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    url = "http://{}:{}".format(*server.get_host_and_port())
-    try:
-        requests.post(f"{url}/moto-api/reset", timeout=10).raise_for_status()
+    with serve_moto() as url:
+        name = f"nobody-{uuid4().hex}"
         keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
         iam = boto3.client("iam", endpoint_url=url, region_name="us-east-1", **keys)
-        iam.create_user(UserName="nobody")
-        key = iam.create_access_key(UserName="nobody")["AccessKey"]
+        iam.create_user(UserName=name)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
         reset = f"{url}/moto-api/reset-auth"
         requests.post(reset, data=b"0", timeout=10).raise_for_status()  # from now on, policies hold
         yield {
@@ -271,6 +269,4 @@ def iam_table() -> Iterator[dict[str, str]]:
             "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
             "AWS_SESSION_TOKEN": "",
         }
-        requests.post(reset, data=b"Infinity", timeout=10)
-    finally:
-        server.stop()
+        requests.post(reset, data=b"Infinity", timeout=10).raise_for_status()

@@ -9,58 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lambdallm.testing.model_server import ModelServer
+from e2e.chats import CHAT, post, reply_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from e2e.conftest import Service, Start
+    from lambdallm.testing.model_server import ModelServer
 
-CHAT = Path(__file__).parents[2] / "examples/chat/app.py"
 ASYNC_CHAT = Path(__file__).parents[2] / "examples/async_chat/app.py"
-MODEL = "bedrock/anthropic.claude-3-haiku-20240307-v1:0"
-"""0.25 and 1.25 USD per million tokens."""
-
 INPUT_PICO_USD, OUTPUT_PICO_USD = 250_000, 1_250_000
-
-
-@pytest.fixture
-def model_server() -> Iterator[ModelServer]:
-    def answer(conversation: Any) -> str:
-        said = [message for message in conversation if message["role"] == "user"]
-        return f"You said {len(said)} things."
-
-    with ModelServer(answer) as server:
-        yield server
-
-
-@pytest.fixture
-def variables(dynamodb: Service, model_server: ModelServer) -> dict[str, str]:
-    return {
-        "LAMBDALLM_STORE": f"dynamodb://{dynamodb.table}",
-        "LAMBDALLM_MODEL": MODEL,
-        "AWS_ENDPOINT_URL_DYNAMODB": dynamodb.url,
-        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": model_server.url,
-        "AWS_REGION": "us-east-1",
-    }
-
-
-def post(session: str, message: str) -> dict[str, Any]:
-    """An event as a Function URL makes it."""
-    return {
-        "version": "2.0",
-        "requestContext": {"http": {"method": "POST", "path": "/"}, "domainName": "x"},
-        "headers": {"content-type": "application/json", "x-session-id": session},
-        "body": json.dumps({"message": message}),
-        "isBase64Encoded": False,
-    }
-
-
-def reply_of(invocation: Any) -> Any:
-    assert invocation.error_type is None, invocation.payload
-    answer = json.loads(invocation.payload)
-    assert answer["statusCode"] == 200, answer
-    return json.loads(answer["body"])["reply"]
+"""Of Claude 3 Haiku: 0.25 and 1.25 USD per million tokens."""
 
 
 def metrics_of(environment: Any) -> list[dict[str, Any]]:
@@ -70,16 +27,16 @@ def metrics_of(environment: Any) -> list[dict[str, Any]]:
 
 
 def test_a_conversation_over_two_environments(
-    host: Start, layer: Path, variables: dict[str, str], model_server: ModelServer
+    host: Start, layer: Path, chat_variables: dict[str, str], model_server: ModelServer
 ) -> None:
     session = f"two-environments-{host.name}"
     function = {"app.py": CHAT.read_text()}
     handler = "app.chat_handler"
-    with host(function, handler, opt=layer, variables=variables, timeout_seconds=20) as first:
+    with host(function, handler, opt=layer, variables=chat_variables, timeout_seconds=20) as first:
         assert reply_of(first.invoke(post(session, "one"))) == "You said 1 things."
         assert reply_of(first.invoke(post(session, "two"))) == "You said 2 things."
         metrics = metrics_of(first)
-    with host(function, handler, opt=layer, variables=variables, timeout_seconds=20) as second:
+    with host(function, handler, opt=layer, variables=chat_variables, timeout_seconds=20) as second:
         assert reply_of(second.invoke(post(session, "three"))) == "You said 3 things."
         metrics += metrics_of(second)
         said = [line.text for line in (*first.logs, *second.logs)]
@@ -98,7 +55,7 @@ def test_a_conversation_over_two_environments(
 
 
 def test_the_call_is_kept_as_a_record(
-    host: Start, layer: Path, variables: dict[str, str], dynamodb: Service
+    host: Start, layer: Path, chat_variables: dict[str, str], dynamodb: Service
 ) -> None:
     import boto3
 
@@ -106,7 +63,7 @@ def test_the_call_is_kept_as_a_record(
         {"app.py": CHAT.read_text()},
         "app.chat_handler",
         opt=layer,
-        variables=variables,
+        variables=chat_variables,
         timeout_seconds=20,
     ) as environment:
         reply_of(environment.invoke(post(f"record-{host.name}", "hello")))
@@ -128,13 +85,13 @@ def test_the_call_is_kept_as_a_record(
 
 
 def test_an_async_handler_asks_twice_at_once(
-    host: Start, layer: Path, variables: dict[str, str], model_server: ModelServer
+    host: Start, layer: Path, chat_variables: dict[str, str], model_server: ModelServer
 ) -> None:
     with host(
         {"app.py": ASYNC_CHAT.read_text()},
         "app.chat_handler",
         opt=layer,
-        variables=variables,
+        variables=chat_variables,
         timeout_seconds=20,
     ) as environment:
         first = environment.invoke(post(f"async-{host.name}", "hello"))
@@ -151,7 +108,7 @@ def test_an_async_handler_asks_twice_at_once(
 
 
 def test_functions_of_every_python_remember_what_the_others_were_told(
-    host: Start, layer: Path, variables: dict[str, str], runtimes: dict[str, Path]
+    host: Start, layer: Path, chat_variables: dict[str, str], runtimes: dict[str, Path]
 ) -> None:
     others = sorted(set(runtimes), key=lambda version: int(version.split(".")[1]))
     if len(others) < 2:
@@ -170,7 +127,7 @@ def test_functions_of_every_python_remember_what_the_others_were_told(
             "app.chat_handler",
             python=version,
             opt=layer,
-            variables=variables,
+            variables=chat_variables,
             timeout_seconds=20,
         ) as environment:
             reply, minor = reply_of(environment.invoke(post(session, "hello")))
@@ -224,7 +181,7 @@ def test_a_function_without_python_runs_beside_an_idle_layer(host: Start, layer:
 
 
 def test_a_layer_whose_sidecar_cannot_start_leaves_the_function_its_embedded_engine(
-    host: Start, layer: Path, variables: dict[str, str], tmp_path: Path
+    host: Start, layer: Path, chat_variables: dict[str, str], tmp_path: Path
 ) -> None:
     import shutil
 
@@ -237,7 +194,7 @@ def test_a_layer_whose_sidecar_cannot_start_leaves_the_function_its_embedded_eng
         {"app.py": CHAT.read_text()},
         "app.chat_handler",
         opt=broken,
-        variables=variables,
+        variables=chat_variables,
         timeout_seconds=20,
     ) as environment:
         session = f"broken-{host.name}"
@@ -251,9 +208,9 @@ def test_a_layer_whose_sidecar_cannot_start_leaves_the_function_its_embedded_eng
 
 
 def test_a_declared_session_without_a_store_names_the_variable(
-    host: Start, layer: Path, variables: dict[str, str]
+    host: Start, layer: Path, chat_variables: dict[str, str]
 ) -> None:
-    without = {name: value for name, value in variables.items() if name != "LAMBDALLM_STORE"}
+    without = {name: value for name, value in chat_variables.items() if name != "LAMBDALLM_STORE"}
     with host(
         {"app.py": CHAT.read_text()},
         "app.chat_handler",

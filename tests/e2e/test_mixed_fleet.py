@@ -36,7 +36,7 @@ PACKAGES = ("sdk/lambdallm", "extension/lambdallm_extension", "runtime_api/lambd
 EXCHANGES_EACH = 5
 
 APP = r"""
-import http.client, json, os, pathlib
+import http.client, json, os, pathlib, time
 from lambdallm import MemoryStrategy, Session, handler, providers
 from lambdallm_wire import names
 
@@ -48,10 +48,16 @@ class Mine:
         return [[1.0] for _ in request["texts"]]
 
 providers.register("mine", Mine())
+TOKEN = pathlib.Path(os.environ.get("LAMBDALLM_DIRECTORY") or names.DEFAULT_DIRECTORY, "token")
+
+# The older sidecar waits a second for its own loading. On a busy machine that takes longer, which
+# is no matter of versions.
+until = time.monotonic() + 8  # of Init's 10
+while not (TOKEN.exists() and TOKEN.read_text()) and time.monotonic() < until:
+    time.sleep(0.005)
 
 def health():
-    port, token = pathlib.Path(os.environ.get("LAMBDALLM_DIRECTORY") or names.DEFAULT_DIRECTORY,
-                               "token").read_text().split()
+    port, token = TOKEN.read_text().split()
     connection = http.client.HTTPConnection("127.0.0.1", int(port))
     try:
         connection.request("GET", "/v1/health", headers={"lambdallm-token": token})

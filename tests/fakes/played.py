@@ -182,7 +182,12 @@ class Gateway:
         self.waits.append(seconds)
         self.clock.now_ms += round(seconds * 1_000)
 
-    def cost_pico_usd(self, model_id: str, usage: Any, *, epoch_ms: int, region: str) -> int | None:
+    def prepare(self, model: str) -> None:
+        """Know every price."""
+
+    def cost_pico_usd(
+        self, model: str, answering: str, used: Any, *, epoch_ms: int, region: str
+    ) -> int | None:
         """Cost a hundred pico-USD a call, or what a test says."""
         return self.cost
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from uuid import uuid4
 
 from click.testing import CliRunner, Result
 
@@ -43,15 +42,10 @@ def close() -> None:
         used.close()
 
 
-def create_table(client: Any, *keys: str) -> str:
-    name = f"sessions-{uuid4().hex}"  # moto's tables are those of the process
-    client.create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
-        KeySchema=[
-            {"AttributeName": key, "KeyType": kind}
-            for key, kind in zip(keys, ("HASH", "RANGE"), strict=False)
-        ],
-    )
-    return name
+def good(session_id: str, **more: Any) -> dict[str, Any]:
+    """A line of an import, with one exchange."""
+    said = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    return {
+        "lambdallm_session": 1, "session_id": session_id, "expires_at": 4_000_000_000,
+        "messages": said, **more,
+    }  # fmt: skip

@@ -22,13 +22,19 @@ if TYPE_CHECKING:
 ATTEMPTS_MAX = 40
 """Deliveries of one event; with a fault in every third request it takes two or three."""
 
-TABLE_FAULTS: tuple[dict[str, Any], ...] = (
-    {"probability": 0.17, "error": {"code": "ProvisionedThroughputExceededException"}},
-    {"probability": 0.03, "error": {"code": "ThrottlingException"}},
-    {"probability": 0.05, "response": {"abort_frac": 0.5}},
-    {"probability": 0.02, "reset": True},
+TABLE_FAULTS: tuple[dict[str, Any], ...] = tuple(
+    {"service": "dynamodb", **rule}
+    for rule in (
+        {"probability": 0.17, "error": {"code": "ProvisionedThroughputExceededException"}},
+        {"probability": 0.03, "error": {"code": "ThrottlingException"}},
+        {"probability": 0.05, "response": {"abort_frac": 0.5}},
+        {"probability": 0.02, "reset": True},
+    )
 )
 """One request in five is throttled; one in twenty is done, and its answer lost."""
+
+NOT_SAVED = "was not saved"
+"""In the line about what the store did not take after the response."""
 
 FUNCTION = """
 import json, os
@@ -61,7 +67,8 @@ def serve(event, context):
     if "names" in event:
         return write(event, context)
     headers = {"x-session-id": event["session"], **event.get("headers", {})}
-    return json.loads(read({"headers": headers, "body": "{}"}, context)["body"])
+    answer = read({"headers": headers, "body": "{}"}, context)
+    return {"status": answer["statusCode"], **json.loads(answer["body"])}
 """
 
 
@@ -71,6 +78,7 @@ class Told(NamedTuple):
     Attributes:
         acknowledged: Names of events whose success reached their sender.
         receipts: Of those whose answer may have left before it was stored.
+        stored: Those of them whose environment finished its writing, and lost no process before.
         refused: How often an event was refused with an error.
         lost_invocations: How many invocations ended with their process.
         kills: How many processes were killed.
@@ -78,6 +86,7 @@ class Told(NamedTuple):
 
     acknowledged: list[str]
     receipts: dict[str, str]
+    stored: list[str]
     refused: int
     lost_invocations: int
     kills: int
@@ -86,14 +95,33 @@ class Told(NamedTuple):
 class Writers:
     """The writers of one session."""
 
-    def __init__(self, environments: Sequence[Any], session: str, *, seed: int = 1) -> None:
+    def __init__(
+        self, environments: Sequence[Any], session: str, *, seed: int = 1, at_answers: bool = False
+    ) -> None:
+        """Name them.
+
+        Args:
+            environments: That write.
+            session: Into which.
+            seed: Of the chance by which processes are killed.
+            at_answers: Whether sidecars whose response has just left are killed, too: each time
+                that an odd number of kills is left.
+        """
         self._environments = environments
         self._session = session
         self._chance = random.Random(seed)
+        self._at_answers = at_answers
         self._lock = threading.Lock()
-        self._told = Told([], {}, 0, 0, 0)
+        self._told = Told([], {}, [], 0, 0, 0)
         self._kills_left = 0
+        self._kills_of = dict.fromkeys(map(id, environments), 0)
         self._writing = 0
+
+    @property
+    def receipts(self) -> dict[str, str]:
+        """What has been acknowledged so far, with what its sender got to send back."""
+        with self._lock:
+            return dict(self._told.receipts)
 
     def write(self, each: int, rounds: int, kills: int) -> Told:
         """Let each environment carry so many writers at once, for so many rounds."""
@@ -125,8 +153,14 @@ class Writers:
 
     def _deliver(self, environment: Any, names: list[str]) -> list[str]:
         """Return the names that are to be delivered again."""
+        kills, printed = self._kills_of[id(environment)], len(environment.logs)
         invocation = environment.invoke({"session": self._session, "names": names})
+        if self._at_answers and self._kills_left > 0 and self._kills_left % 2:
+            self._kill_and_count(environment, "sidecar")
         environment.wait_until_idle()
+        unharmed = kills == self._kills_of[id(environment)] and not any(
+            NOT_SAVED in line.text for line in environment.logs[printed:]
+        )
         with self._lock:
             if invocation.error_type is not None:
                 self._told = self._told._replace(lost_invocations=self._told.lost_invocations + 1)
@@ -136,29 +170,33 @@ class Writers:
             told = [name for name in names if name not in again]
             self._told.acknowledged.extend(told)
             self._told.receipts.update({name: answers[name][1] for name in told})
+            self._told.stored.extend(told if unharmed else [])
             self._told = self._told._replace(refused=self._told.refused + len(again))
             return again
 
     def _kill(self) -> None:
         """Kill sidecars and runtimes by turns, at moments that nobody has chosen."""
-        while self._kills_left and self._writing:
+        while self._kills_left > 0 and self._writing:
             time.sleep(self._chance.uniform(0.1, 0.6))
             environment = self._chance.choice(list(self._environments))
-            if self._kill_one(environment, self._chance.choice(["runtime", "sidecar"])):
-                self._kills_left -= 1
-                with self._lock:
-                    self._told = self._told._replace(kills=self._told.kills + 1)
+            self._kill_and_count(environment, self._chance.choice(["runtime", "sidecar"]))
 
-    @staticmethod
-    def _kill_one(environment: Any, which: str) -> bool:
+    def _kill_and_count(self, environment: Any, which: str) -> None:
+        if self._kill_one(environment, which):
+            with self._lock:
+                self._kills_left -= 1
+                self._told = self._told._replace(kills=self._told.kills + 1)
+
+    def _kill_one(self, environment: Any, which: str) -> bool:
         pids = environment.pids
         pid = pids.get("runtime")
-        if which == "sidecar" and "lambdallm" in pids:
-            pid = sidecar_pid(pids["lambdallm"])
-        if pid is None:
-            return False
         try:
+            if which == "sidecar" and "lambdallm" in pids:
+                pid = sidecar_pid(pids["lambdallm"])
+            if pid is None:
+                return False
+            self._kills_of[id(environment)] += 1
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return False
+        except (FileNotFoundError, ProcessLookupError):
+            return False  # it has ended by itself
         return True

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import urllib.request
 from argparse import Namespace
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import boto3
 import pytest
+
+from fakes.moto_server import serve_moto
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 REGION = "eu-west-1"
+NAME = f"lambdallm-{uuid4().hex}"
 
 
 @pytest.fixture
@@ -31,22 +33,16 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def aws(no_credentials: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    moto = pytest.importorskip("moto.server")
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", b"").close()
-    yield
-    server.stop()
+    with serve_moto() as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        yield
 
 
 def publish(builder: ModuleType, archive: Path, *, dry_run: bool = False) -> int:
     pythons = [builder.Python(version, "cpython", version, "") for version in builder.SUPPORTED]
-    options = Namespace(name="lambdallm", region=REGION, dry_run=dry_run)
+    options = Namespace(name=NAME, region=REGION, dry_run=dry_run)
     status: int = builder.publish(archive, pythons, options)
     return status
 
@@ -58,9 +54,9 @@ def test_the_layer_is_published_for_every_runtime(
     status = publish(builder, archive)
 
     arn = capsys.readouterr().out.strip()
-    (version,) = boto3.client("lambda", region_name=REGION).list_layer_versions(
-        LayerName="lambdallm"
-    )["LayerVersions"]
+    (version,) = boto3.client("lambda", region_name=REGION).list_layer_versions(LayerName=NAME)[
+        "LayerVersions"
+    ]
     assert status == 0
     assert version["LayerVersionArn"] == arn
     assert version["CompatibleRuntimes"] == [f"python{name}" for name in builder.SUPPORTED]
@@ -70,9 +66,12 @@ def test_the_layer_is_published_for_every_runtime(
 
 @pytest.mark.usefixtures("aws")
 def test_a_dry_run_publishes_nothing(builder: ModuleType, archive: Path) -> None:
+    aws = boto3.client("lambda", region_name=REGION)
+    before = aws.list_layer_versions(LayerName=NAME)["LayerVersions"]
+
     assert publish(builder, archive, dry_run=True) == 0
 
-    assert boto3.client("lambda", region_name=REGION).list_layers()["Layers"] == []
+    assert aws.list_layer_versions(LayerName=NAME)["LayerVersions"] == before
 
 
 @pytest.mark.usefixtures("no_credentials")

@@ -16,48 +16,7 @@ from lambdallm_wire.configuration_rules import check
 
 DOCS = Path(__file__).parents[2] / "docs"
 
-EARLIER = """
-project:
-  name: my-app
-  version: 0.1.0
-  runtime: python3.12
-defaults:
-  model: bedrock/claude-3-haiku
-  region: us-east-1
-  timeout: 30
-  memory: 256
-  state:
-    provider: dynamodb
-    table_prefix: lambdallm-
-    ttl: 86400
-models:
-  fast:
-    provider: bedrock
-    model_id: anthropic.claude-3-haiku-20240307-v1:0
-    max_tokens: 1024
-    temperature: 0.7
-cost:
-  budget:
-    daily: 50.0
-    monthly: 1000.0
-  on_budget_exceeded: downgrade
-  routing:
-    strategy: cost-optimized
-    quality_threshold: 0.85
-observability:
-  tracing: xray
-  metrics: cloudwatch
-  log_level: INFO
-  log_prompts: false
-environments:
-  dev:
-    model: fast
-    timeout: 60
-  prod:
-    cost:
-      budget:
-        daily: 200
-"""
+EARLIER = (DOCS.parent / "tests/data/earlier_lambdallm.yaml").read_text(encoding="utf-8")
 """Every key of the earlier package's files."""
 
 
@@ -92,6 +51,19 @@ def test_files_of_the_earlier_package_hold_as_they_are(environment: str) -> None
     assert held["cost"]["budget"] == {"daily": daily, "monthly": 1000.0}
 
 
+def test_prices_are_kept_as_they_are_written() -> None:
+    prices = {"a/b": {"input": "0.10", "output": 0.3}, "c": {"input": 1, "output": "2.500000000"}}
+
+    held, faults = check({"cost": {"prices": {**prices, "d": {"like": "a.b"}}}}, {})
+
+    assert not faults
+    assert held["cost"]["prices"] == {
+        "a/b": {"input": "0.10", "output": "0.3"},
+        "c": {"input": "1", "output": "2.500000000"},
+        "d": {"like": "a.b"},
+    }
+
+
 def test_every_example_of_the_schema_holds() -> None:
     for setting in schema.SETTINGS:
         path = ["mine" if name == "*" else name for name in setting.path]
@@ -104,6 +76,8 @@ def test_every_example_of_the_schema_holds() -> None:
         needed = {"class": {"kind": "own"}, "hourly_usd": {"kind": "sagemaker"}}.get(
             path[-1], needed
         )
+        if path[:2] == ["cost", "prices"] and path[-1] != "like":
+            needed = {"input": "1", "output": "1"}
         leaf = {**needed, path[-1]: value}
         document: Any = leaf
         for name in reversed(path[:-1]):
@@ -251,6 +225,24 @@ def test_every_example_of_the_schema_holds() -> None:
             "providers: {openai: {hourly_usd: 1}}",
             "1 warning: providers.openai.hourly_usd: A provider of kind 'openai' has no use for "
             "it.",
+        ),
+        (
+            "cost: {prices: {openai/m: {input: 1}}}",
+            "1 error: cost.prices.openai/m: `output` is missing, or `like`.",
+        ),
+        (
+            "cost: {prices: {m: {like: a.b, input: '1'}}}",
+            "1 error: cost.prices.m.like: `input` says it too; give `like` or prices, not both.",
+        ),
+        (
+            "cost: {prices: {m: {input: '0.0000001', output: 1}}}",
+            "1 error: cost.prices.m.input: '0.0000001' is not a decimal of USD for a million "
+            "tokens from 0: it has six decimals at most.",
+        ),
+        (
+            "cost: {prices: {m: {input: '1,5', output: 1}}}",
+            "1 error: cost.prices.m.input: '1,5' is not a decimal of USD for a million tokens "
+            "from 0.",
         ),
         (
             "providers: {openai: {headers: {Host: x}}}",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
 
+from fakes.moto_server import serve_moto
 from lambda_runtime_api.http1 import Request
 from lambdallm import _embedded, _transport
 from lambdallm.testing import MockProvider, mock_model
@@ -33,6 +36,26 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
     used = _transport.replace(before)
     if used is not None:
         used.close()
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """Endpoint of a server of AWS's APIs."""
+    with serve_moto() as url:
+        yield url
+
+
+@pytest.fixture
+def dynamodb(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A client of a DynamoDB, which the variables name, with keys for it."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", moto)
+    client = boto3.client("dynamodb")
+    yield client
+    client.close()
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 import lambdallm
-from lambdallm import Session, _transport, handler
+from fakes.waiting import until
+from lambdallm import Session, _receipts, _session, _settings, _transport, handler
 from lambdallm._work import Work
 from lambdallm.testing import MockLambdaContext
 
@@ -265,3 +266,21 @@ def test_the_transport_that_served_it_may_be_gone() -> None:
     gc.collect()
 
     assert contents(Session().load("s")) == []
+
+
+def test_an_object_that_outlives_its_unit_can_be_loaded_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as short:
+        short.setattr(_session, "SCRIPT_SECONDS", 3)
+        session = Session().load("s")
+    session.add_message("user", "q")
+    session.add_message("assistant", "a")
+    begun = _receipts.decode(session.receipt)
+    until(lambda: _settings.epoch_ms() > begun["until_epoch_ms"])
+
+    assert contents(session.load("s")) == ["q", "a"]
+    session.add_message("user", "q2")
+    session.add_message("assistant", "a2")
+    session.save()
+    assert contents(Session().load("s")) == ["q", "a", "q2", "a2"]

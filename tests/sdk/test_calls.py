@@ -4,15 +4,14 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import boto3
 import pytest
 from click.testing import CliRunner, Result
-from moto.server import ThreadedMotoServer
 
 import lambdallm
 from fakes.aws_account import AwsAccount
+from fakes.moto_server import make_table
 from fakes.redis_servers import serve_redis
 from lambdallm import _transport, handler
 from lambdallm.testing import MockLambdaContext
@@ -53,28 +52,9 @@ def write_records() -> None:
 
 
 @pytest.fixture
-def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A table in a DynamoDB of its own, as the store's URL."""
-    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(variable, "testing")
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://{host}:{port}")
-    name = f"calls-{uuid4().hex}"  # moto's tables are those of the process
-    keys = [("pk", "HASH"), ("sk", "RANGE")]
-    client = boto3.client("dynamodb")
-    client.create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key, _ in keys],
-        KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in keys],
-    )
-    client.close()
-    yield f"dynamodb://{name}"
-    server.stop()
+def table(dynamodb: Any) -> str:
+    """A table, as the store's URL."""
+    return f"dynamodb://{make_table(dynamodb, 'pk', 'sk')}"
 
 
 @pytest.fixture

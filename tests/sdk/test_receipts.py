@@ -18,8 +18,12 @@ from lambdallm import (
     handler,
 )
 from lambdallm._errors import StateError
+from lambdallm_wire.receipts import session_mark
 
-FAR_MS = 4_000_000_000_000
+
+def made_up(lives_ms: int, session: str = "s") -> str:
+    until = _settings.epoch_ms() + lives_ms
+    return _receipts.encode("elsewhere", 3, until, session_id=session)
 
 
 def event(session: str = "s", receipt: str = "", **more: Any) -> dict[str, Any]:
@@ -49,13 +53,14 @@ def chat(durability: str = "after_response", answers: bool = True) -> Any:
     "identity", ["a", "8f14-45", "with space;and=more", "taken#2.17", "% ü 漢", "x" * 512]
 )
 def test_what_is_written_is_read_again(identity: str) -> None:
-    text = _receipts.encode(identity, 17, 1_790_000_000_000)
+    text = _receipts.encode(identity, 17, 1_790_000_000_000, session_id="s", principal="ü")
 
     assert text.isascii()
     assert text.isprintable()
     assert ";" not in text.split(";version=")[0]
     assert _receipts.decode(text) == {
         "identity": identity, "version": 17, "until_epoch_ms": 1_790_000_000_000,
+        "session": session_mark("s", "ü"),
     }  # fmt: skip
 
 
@@ -65,6 +70,7 @@ def test_what_is_written_is_read_again(identity: str) -> None:
         "", "a", "a;version=1", "a;until=1", ";version=1;until=2", "a;version=-1;until=2",
         "a;version=x;until=2", "%;version=1;until=2", "%zz;version=1;until=2",
         "%ff;version=1;until=2", "%0a;version=1;until=2", "a;version=1;until=" + "9" * 16,
+        "a;version=1;until=2;session=", "a;version=1;until=2;session=1c291cA3",
         "a;version=1;until=²", "x" * 3_000 + ";version=1;until=2", None, 7,
     ],
 )  # fmt: skip
@@ -104,7 +110,7 @@ def test_what_was_stored_before_the_answer_left_needs_none(durability: str, answ
 
 
 def test_what_is_not_there_yet_is_worth_another_try() -> None:
-    answer = chat()(event(receipt=_receipts.encode("elsewhere", 3, FAR_MS)))
+    answer = chat()(event(receipt=made_up(60_000)))
 
     problem = json.loads(answer["body"])
     assert (answer["statusCode"], answer["headers"]["retry-after"]) == (503, "1")
@@ -113,7 +119,7 @@ def test_what_is_not_there_yet_is_worth_another_try() -> None:
 
 
 def test_what_was_lost_is_said_to_be_lost() -> None:
-    answer = chat()(event(receipt=_receipts.encode("elsewhere", 3, _settings.epoch_ms() - 60_000)))
+    answer = chat()(event(receipt=made_up(-60_000)))
 
     problem = json.loads(answer["body"])
     assert (answer["statusCode"], problem["retryable"]) == (500, False)
@@ -122,6 +128,16 @@ def test_what_was_lost_is_said_to_be_lost() -> None:
 
 def test_a_made_up_header_is_the_callers_mistake() -> None:
     assert chat()(event(receipt="made up"))["statusCode"] == 400
+
+
+@pytest.mark.parametrize(("lives_ms", "session"), [(60_000, "other"), (3_600_000, "s")])
+def test_a_receipt_of_no_answer_in_this_session_is_refused_at_once(
+    lives_ms: int, session: str
+) -> None:
+    answer = chat()(event(receipt=made_up(lives_ms, session)))
+
+    assert answer["statusCode"] == 400
+    assert "none of this session" in json.loads(answer["body"])["detail"]
 
 
 def test_a_handler_may_be_told_in_the_body() -> None:
@@ -137,7 +153,7 @@ def test_a_script_waits_too() -> None:
     with Session().load("s", after=receipt) as session:
         assert [message.content for message in session.messages] == ["Hello", "answer 0"]
     with pytest.raises(StateError, match="never stored"):
-        Session().load("s", after=_receipts.encode("elsewhere", 1, _settings.epoch_ms() - 60_000))
+        Session().load("s", after=made_up(-60_000))
 
 
 class OlderEngine:

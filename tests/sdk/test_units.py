@@ -85,7 +85,8 @@ def say(context: Any, text: str) -> None:
 
 
 def said(session_id: str) -> list[Any]:
-    return [message.content for message in Session(memory=FULL.memory).load(session_id).messages]
+    session = Session(memory=FULL.memory, owner=None).load(session_id)
+    return [message.content for message in session.messages]
 
 
 @handler(session=FULL)

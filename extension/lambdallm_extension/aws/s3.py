@@ -124,7 +124,7 @@ def parse_location(url: str, setting: str) -> Location:
 class Bucket:
     """Objects below one prefix of one bucket. Threads share it; nothing is sent before a call."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - where it lies, and what it is asked with
         self,
         location: Location,
         settings: Settings,
@@ -132,8 +132,10 @@ class Bucket:
         credentials: CredentialSource,
         random: Random | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        *,
+        setting: str = "LAMBDALLM_PAYLOADS",
     ) -> None:
-        """Name the bucket.
+        """Name the bucket; `setting` is the variable that does, for errors.
 
         Raises:
             SettingError: No region is set.
@@ -141,6 +143,7 @@ class Bucket:
         if location.region:
             settings = settings._replace(region=location.region)
         self._location = location
+        self._setting = setting
         self._clock = clock
         self._random = random or SystemRandom()
         self._sleep = sleep
@@ -255,7 +258,7 @@ class Bucket:
         """Say what has to be changed."""
         code, region = _code(reply), self._client.region
         said = f"{method} {self.where(key)}: {code or reply.status}: {_message(reply)}"
-        bucket = f"bucket {self._location.bucket!r} (LAMBDALLM_PAYLOADS)"
+        bucket = f"bucket {self._location.bucket!r} ({self._setting})"
         if code == "NoSuchBucket":
             return StoreRefusedError(f"There is no {bucket}. {said}")
         if code in _ELSEWHERE:

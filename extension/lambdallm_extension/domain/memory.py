@@ -107,9 +107,34 @@ def select(
         elif entry.turn.get("pinned") is True:
             wanted |= windows.round_of([_said(turn) for turn in turns], place)
     wanted |= _newest(entries, memory, wanted, covered)
-    chosen = sorted(wanted)
-    kept = windows.acceptable([_said(turns[place]) for place in chosen], open_end=True)
-    return [turns[chosen[place]] for place in kept]
+    return sendable(turns, wanted)
+
+
+def sendable(turns: Sequence[Turn], wanted: Collection[int]) -> list[Turn]:
+    """Return the wanted turns of a session that a model takes together, oldest first.
+
+    Calls of tools stay at the end only if nothing was said behind them: the next event may bring
+    their results. A pinned call that was passed over has none any more.
+    """
+    places = sorted(wanted)
+    while True:
+        said = [_said(turns[place]) for place in places]
+        kept = [places[each] for each in windows.acceptable(said, open_end=True)]
+        passed_over = _last_calls(turns, kept) - _last_calls(turns, range(len(turns)))
+        if not passed_over:
+            return [turns[place] for place in kept]
+        places = [place for place in kept if place not in passed_over]
+
+
+def _last_calls(turns: Sequence[Turn], places: Sequence[int]) -> set[int]:
+    """Return the places of the calls behind which no user says anything."""
+    calls = set()
+    for place in reversed(places):
+        if turns[place]["role"] == "user":
+            break
+        if turns[place]["role"] == "assistant" and windows.calls_of(turns[place]["content"]):
+            calls.add(place)
+    return calls
 
 
 def fills(stored: Iterable[StoredTurn], memory: Memory, own_identity: str) -> bool:

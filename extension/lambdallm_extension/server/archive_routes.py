@@ -32,16 +32,47 @@ def answer(route: routes.Route, message: Message, invocations: Invocations) -> A
     if route is routes.WRITE_SESSION:
         checks.require(message, record=dict)
         checks.check_session_id(message["record"])
-        return {"outcome": archive.write(message["record"])}
+        return _written(archive, message)
     checks.check_session_id(message)
-    owner = message.get("owner", "")
     if route is routes.READ_SESSION:
-        found = archive.read(message["session_id"], owner)
-        return found or {"session": None, "record": None, "turns": []}
+        turns = message.get("turns") is True
+        session_id, owner, cursor = _named(message)
+        return archive.read(session_id, owner, cursor=cursor, turns=turns)
+    if route is routes.MOVE_SESSION:
+        return _moved(archive, message)
     records = message.get("keep_records") is not True
-    deleted = archive.delete(message["session_id"], owner, records=records)
+    session_id, owner, _ = _named(message)
+    deleted = archive.delete(session_id, owner, records=records)
     items, calls = (0, 0) if deleted is None else deleted
     return {"found": deleted is not None, "items": items, "calls": calls}
+
+
+def _named(message: Message) -> tuple[str, str, str]:
+    """Return id and owner of a session, and the cursor within it."""
+    cursor = message.get("cursor", "")
+    if not isinstance(cursor, str):
+        raise errors.InvalidRequestError("The field 'cursor' is a text.")
+    return message["session_id"], message.get("owner") or "", cursor
+
+
+def _written(archive: SessionArchive, message: Message) -> Message:
+    claim = message.get("claim", "")
+    if not isinstance(claim, str):
+        raise errors.InvalidRequestError("The field 'claim' is a text.")
+    outcome, claim = archive.write(message["record"], claim=claim, more=message.get("more") is True)
+    return {"outcome": outcome, "claim": claim}
+
+
+def _moved(archive: SessionArchive, message: Message) -> Message:
+    session_id, owner, cursor = _named(message)
+    to_owner: Any = message.get("to_owner")
+    if to_owner != "":
+        checks.require(message, to_owner=str)
+        checks.check_principal({"principal": to_owner})
+    if to_owner == owner:
+        raise errors.InvalidRequestError("It is that owner's already.")
+    step = archive.move(session_id, owner, to_owner, cursor)
+    return {"outcome": step.outcome, "cursor": step.cursor, "other": step.other}
 
 
 def _page(archive: SessionArchive, message: Message) -> Message:

@@ -56,6 +56,20 @@ def check_turns(turns: object) -> None:
             raise errors.InvalidRequestError(fault)
 
 
+def check_metadata(metadata: object, keys: object) -> None:
+    """Refuse what is no metadata of a session, or more than its head holds."""
+    if not isinstance(metadata, dict | None):
+        reason = "The field 'metadata' must be an object."
+        raise errors.InvalidRequestError(reason)
+    named = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+    if keys is not None and (metadata is None or not named):
+        reason = "The field 'metadata_keys' must be a list of names, beside 'metadata'."
+        raise errors.InvalidRequestError(reason)
+    fault = wire_turns.metadata_fault_of(metadata) if metadata else None
+    if fault is not None:
+        raise errors.InvalidRequestError(fault)
+
+
 def check_chat(message: Message) -> None:
     """Refuse what is no question to a model."""
     require(message, work_id=str, call_id=str, messages=list)
@@ -197,6 +211,7 @@ def check_receipt(receipt: object) -> None:
         reason = "The field 'after' must be an object."
         raise errors.InvalidRequestError(reason)
     require(receipt, identity=str, version=int, until_epoch_ms=int)
+    _allow(receipt, session=str)
     _check_identity(receipt["identity"])
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lambdallm_extension.ports import Telemetry
+    from lambdallm_extension.price_book.pricing import Pricing
     from lambdallm_extension.server.replies import Body
     from lambdallm_extension.server.under_way import UnderWay
     from lambdallm_extension.services.chat import Chat
@@ -44,6 +45,10 @@ class Models(Protocol):
 
     def embedding(self) -> Embedding:
         """Return the one for vectors."""
+        ...
+
+    def pricing(self) -> Pricing:
+        """Return who knows what calls cost."""
         ...
 
 
@@ -78,6 +83,7 @@ class Handlers:
             _address(routes.EMBED): self._embed,
             _address(routes.HEALTH): self._health,
             _address(routes.RESTORED): self._restored,
+            _address(routes.PRICE): self._price,
         }
         self._archive_routes = {_address(route): route for route in routes.ARCHIVE_ROUTES}
 
@@ -153,6 +159,13 @@ class Handlers:
         self._renew()
         return self._version()
 
+    def _price(self, message: Message, _connection: int) -> Any:
+        from lambdallm_extension.server import price_route
+
+        checks.require(message, model=str)
+        model = self._models.named(message["model"])
+        return price_route.answer(message, self._models.pricing(), model)
+
     def _begin(self, message: Message, connection: int) -> Message:
         checks.require(
             message, work_id=str, request_id=str, deadline_epoch_ms=int, wire_version=int
@@ -192,13 +205,23 @@ class Handlers:
         checks.require(message, work_id=str)
         turns, metadata = message.get("turns", []), message.get("metadata")
         checks.check_turns(turns)
-        if not isinstance(metadata, dict | None):
-            reason = "The field 'metadata' must be an object."
-            raise errors.InvalidRequestError(reason)
+        keys = message.get("metadata_keys")
+        checks.check_metadata(metadata, keys)
+        if turns:
+            self._name_passed_calls(message["work_id"], turns[-1])
         self._invocations.session(message["work_id"]).append(
-            turns, metadata=metadata, clear=message.get("clear", False) is True
+            turns,
+            metadata=metadata,
+            metadata_keys=keys,
+            clear=message.get("clear", False) is True,
         )
         return {"accepted": len(turns)}
+
+    def _name_passed_calls(self, work_id: str, turn: Message) -> None:
+        """Let a turn name the calls of unmodified clients before it: their records are its own."""
+        passed = self._invocations.find(work_id).totals.take_passed()
+        if passed:
+            turn["other_call_ids"] = [*passed, *(turn.get("other_call_ids") or ())]
 
     def _save(self, message: Message, _connection: int) -> Message:
         checks.require(message, work_id=str)

@@ -11,6 +11,7 @@ from threading import Lock
 
 from lambda_runtime_api.declarations import NamedTuple, cast
 from lambdallm_extension import errors
+from lambdallm_extension.ports import Used
 from lambdallm_extension.services.metering import CallRecord
 from lambdallm_wire import plain_json
 
@@ -93,6 +94,7 @@ class Call:
     def intend(self, model: str) -> None:
         """Say that a model is about to be asked, for the first time or again."""
         self.attempts += 1
+        self._books.prices.prepare(model)
         self._record(model, "intent")
 
     def refused(self, error: errors.ProviderError) -> None:
@@ -119,8 +121,9 @@ class Call:
         """
         cost = answer.cost_pico_usd
         if cost is None:
+            used = Used(answer.usage, answer.service_tier, answer.raw_usage)
             cost = self._books.prices.cost_pico_usd(
-                answer.model or model, answer.usage, epoch_ms=self._started_ms, region=region
+                model, answer.model, used, epoch_ms=self._started_ms, region=region
             )
         latency_ms = self._books.clock.epoch_ms() - self._started_ms
         if self._end():

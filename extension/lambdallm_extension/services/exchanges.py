@@ -14,6 +14,9 @@ somebody has seen, and counts as a rewrite in the head, in the same transaction:
 by the head alone whether turns that it has kept still stand (`services.recent_sessions`). Most
 exchanges get all their turns at once.
 
+What does not fit into one transaction is written in several, and counts as answered with the last
+of them: a delivery that dies in between has left a question, which its retry takes over.
+
 A unit of work that moves from a lost engine to another one is a single delivery with two writers:
 the second `continues` the first. It is told all that was said, and replaces even an answer of the
 first one; that one may come to life again, and is then refused.
@@ -23,40 +26,26 @@ from __future__ import annotations
 
 from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension import errors
-from lambdallm_extension.domain import fixed_turns, keys, memory
-from lambdallm_extension.ports import ABSENT, Add, Check, Condition, Key, Put
-from lambdallm_extension.services import hidden_sessions, session_items
+from lambdallm_extension.domain import memory
+from lambdallm_extension.services import hidden_sessions, session_heads, session_items
+from lambdallm_extension.services.exchange_writes import (
+    TURNS_PER_TRANSACTION,
+    ExchangeWrites,
+    Held,
+    Step,
+)
+from lambdallm_extension.services.write_attempts import WriteAttempts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lambdallm_extension.ports import Action, Clock, Item, Store, Value
+    from lambdallm_extension.domain.metadata_changes import MetadataChange
+    from lambdallm_extension.ports import Clock, Item, Key, Put, Store
     from lambdallm_wire.sessions import SessionRule, Turn
-
-OPEN_ATTEMPTS_MAX = 50
-"""Writers that may win the number before us; each loss costs one round trip."""
 
 TAKE_OVERS_MAX = 8
 """Deliveries of one event at once that may be first; more than two have never been heard of."""
-
-ACTIONS_MAX = 100
-"""In one transaction. Source: DynamoDB API reference, "TransactWriteItems", 2026-10."""
-
-TURNS_PER_TRANSACTION = 90
-"""Of these; those on the exchange and the head come with them."""
-
-UNCERTAIN_RETRIES_MAX = 2
-"""On top of the store's own retries: under its token a transaction is done once."""
-
-
-class _Held(NamedTuple):
-    """The exchange as we last saw it."""
-
-    number: int
-    turns: int
-    writer: str
-    answered: bool
 
 
 class Own(NamedTuple):
@@ -87,21 +76,18 @@ class ExchangeWriter:
         deadline_ms: Callable[[], int],
         continues: str = "",
     ) -> None:
-        self._rule = rule
         self._nonce = nonce
         self._continues = continues
-        self._store = store
         self._clock = clock
-        self._deadline_ms = deadline_ms
-        self._pk = keys.session_pk(rule["session_id"], rule.get("principal", ""))
-        self._head_key = Key(self._pk, keys.HEAD)
-        self._key = Key(self._pk, keys.exchange_sk(rule["identity"]))
-        self._held: _Held | None = None
+        self._writes = ExchangeWrites(rule, nonce)
+        self._attempts = WriteAttempts(nonce, store=store, clock=clock, deadline_ms=deadline_ms)
+        self._head: session_items.Head | None = None
+        self._held: Held | None = None
         self._mine = False
         self._said: list[Turn] = []
-        self._sent = 0
-        self._expires_at = 0
+        self._outlives = 0
         self._born: int | None = None
+        self._take_overs = 0
 
     @property
     def number(self) -> int:
@@ -112,7 +98,7 @@ class ExchangeWriter:
         self,
         head: session_items.Head,
         turns: Sequence[Turn] = (),
-        metadata: dict[str, object] | None = None,
+        metadata: MetadataChange | None = None,
         *,
         clear: bool = False,
     ) -> None:
@@ -127,9 +113,11 @@ class ExchangeWriter:
         Raises:
             StoreError: Nothing was written.
         """
-        for _ in range(OPEN_ATTEMPTS_MAX):
+        while True:
+            at = self._clock.epoch_ms()
+            counted = self._writes.counting(head, turns, metadata, clear=clear, at=at)
             try:
-                self._transact(self._opening_actions(head, turns, metadata, clear=clear))
+                self._attempts.send(self._writes.opening(head, counted, turns, at=at))
             except errors.ConditionFailedError as refusal:
                 item, head_item = refusal.current[:2]
                 if head.version and hidden_sessions.is_deleted(head_item):
@@ -138,66 +126,59 @@ class ExchangeWriter:
                 if item is not None:
                     taken = session_items.read_exchange(item)
                     if head.holds(taken, item.expires_at, now=self._now()):
-                        self._held = _Held(*taken)
+                        self._head, self._held = head, Held(*taken)
                         self._mine = self._may_write(self._held) or taken.writer == self._nonce
                         if turns or metadata is not None or clear:
-                            self.write(list(turns), metadata, clear=clear)
+                            self.write(turns, metadata, clear=clear)
                         return
                     head = head._replace(stale=taken)
             else:
                 answered = memory.is_answered(turns)
-                self._held = _Held(head.next_exchange, len(turns), self._nonce, answered)
+                self._held = Held(head.next_exchange, len(turns), self._nonce, answered)
                 self._mine = True
-                self._said = list(turns)
+                self._said, self._outlives = [*turns], self._writes.outlives(at)
                 if head.version == 0:
-                    self._born = session_items.birth(self._nonce, self._rule["identity"])
+                    self._born = self._writes.birth
+                self._head = session_heads.after(head, counted)
                 return
-        message = "Too many writers in this session at once. Nothing was written; try again."
-        raise errors.StoreUnavailableError(message)
+            self._attempts.lost()
 
-    def write(self, turns: list[Turn], metadata: dict[str, object] | None, *, clear: bool) -> None:
-        """Write turns behind those written before, in one transaction with the head's changes.
+    def write(self, turns: Sequence[Turn], metadata: MetadataChange | None, *, clear: bool) -> bool:
+        """Write turns behind those written before; the head's changes come with the first ones.
+
+        Returns:
+            Whether the session's expiry was moved.
 
         Raises:
-            StoreError: Nothing of it was written.
+            StoreError: The turns of the transaction that failed, and those behind, were not
+                written. The exchange is not answered then.
         """
+        left, moved, self._take_overs = [*turns], False, 0
         if clear:
             self._said = []
-        for _ in range(TAKE_OVERS_MAX):
-            held = self._held
-            if held is None or not self._mine:
-                return  # a redelivery: the exchange stands, answered by another delivery
-            ours = held.writer == self._nonce and not clear
-            first = len(self._said) if ours else 0
-            batch = turns if ours else [*self._said, *turns]
-            wrote = _Held(held.number, first + len(batch), self._nonce, memory.is_answered(batch))
-            if not batch:
-                wrote = wrote._replace(answered=held.answered and ours)
-            actions = self._actions(held, wrote, batch, metadata, clear=clear)
-            if not actions:
-                return
-            try:
-                if batch or clear:
-                    actions += self._make_room(held, wrote, len(actions))
-                self._transact(actions)
-            except errors.ConditionFailedError as refusal:
-                clear = self._learn(refusal, wrote, clear=clear)
-                if self._held != wrote:
-                    continue
-            self._held = wrote if batch or clear else held
-            self._said += turns
-            return
-        message = "Too many deliveries of this event at once; what it said was not stored."
-        raise errors.StoreUnavailableError(message)
+        while left or metadata is not None or clear:
+            held, head = self._held, self._head
+            if held is None or head is None or not self._mine:
+                break  # a redelivery: the exchange stands, answered by another delivery
+            clear = clear and head.first_exchange <= held.number
+            if held.writer != self._nonce or clear:
+                left, self._said = [*self._said, *left], []
+            step = self._step(held, left, metadata, clear=clear)
+            has_moved = self._do(step, head)
+            if has_moved is None:
+                self._attempts.lost()
+                continue
+            moved = moved or has_moved
+            left, metadata, clear = left[len(step.batch) :], None, False
+        return moved
 
     def reopen(self) -> None:
         """After a failed event: let its next delivery say it all again, in the same place."""
         held = self._held
         if held is None or not self._mine or held.writer != self._nonce or not held.answered:
             return
-        add = Add(self._key, assign={"answered": False}, condition=_as(held))
         try:
-            self._transact([add])
+            self._attempts.send(self._writes.reopening(held))
         except errors.ConditionFailedError:
             self._mine = False  # another delivery has taken it over, which is as good
         else:
@@ -210,17 +191,61 @@ class ExchangeWriter:
             return None
         if not held.answered or held.turns != len(self._said):
             return None
-        puts = session_items.turn_puts(
-            self._pk,
-            held.number,
-            self._rule["identity"],
-            self._said,
-            first=0,
-            expires_at=self._expires_at,
-        )
-        return Own(held.number, [put.item for put in puts], self._born)
+        return Own(held.number, [put.item for put in self._own_turns(held)], self._born)
 
-    def _may_write(self, held: _Held) -> bool:
+    def expiring(self, epoch_seconds: int) -> list[Key]:
+        """Return the exchange's own turns, if one of them may expire before then."""
+        held = self._held
+        if held is None or not self._said or self._outlives >= epoch_seconds:
+            return []
+        return [put.item.key for put in self._own_turns(held)]
+
+    def _own_turns(self, held: Held) -> list[Put]:
+        return self._writes.turns(held.number, self._said, first=0, expires_at=self._outlives)
+
+    def _step(
+        self,
+        held: Held,
+        left: Sequence[Turn],
+        metadata: MetadataChange | None,
+        *,
+        clear: bool,
+    ) -> Step:
+        """Return the next write: as much of what is left as a transaction takes."""
+        batch = left[:TURNS_PER_TRANSACTION]
+        said = [*self._said, *batch]
+        answered = memory.is_answered(batch) and len(batch) == len(left)
+        if not batch:
+            answered = held.answered and not clear and held.writer == self._nonce
+        wrote = Held(held.number, len(said), self._nonce, answered)
+        return Step(held, wrote, said, batch, metadata, clear)
+
+    def _do(self, step: Step, head: session_items.Head) -> bool | None:
+        """Write a step; return whether it moved the session's expiry, None if it was refused."""
+        at = self._clock.epoch_ms()
+        actions, changed = self._writes.going_on(step, head, at=at)
+        try:
+            if step.batch or step.clear:
+                for earlier in self._writes.blanking_before(step, len(actions), at=at):
+                    self._attempts.send(earlier)
+                actions += self._writes.blanking(step, len(actions), at=at)
+            if actions:
+                self._attempts.send(actions)
+        except errors.ConditionFailedError as refusal:
+            self._learn(refusal, step.wrote)
+            if self._held != step.wrote or step.wrote == step.held:
+                return None
+        if step.batch or step.clear:
+            until = self._writes.outlives(at)
+            again = len(step.said) == len(step.batch)
+            self._outlives = until if again else min(self._outlives, until)
+            self._held, self._said = step.wrote, [*step.said]
+        if changed is None:
+            return False
+        self._head = session_heads.after(head, changed)
+        return changed.expires_at is not None
+
+    def _may_write(self, held: Held) -> bool:
         """Say whether an exchange that somebody else has written is ours to write anew."""
         return not held.answered or held.writer == self._continues != ""
 
@@ -233,161 +258,44 @@ class ExchangeWriter:
             return head
         return session_items.read_head(item, now=self._now(), last_exchange=head.next_exchange - 1)
 
-    def _opening_actions(
-        self,
-        head: session_items.Head,
-        turns: Sequence[Turn],
-        metadata: dict[str, object] | None,
-        *,
-        clear: bool,
-    ) -> list[Action]:
-        now, ttl = self._now(), self._rule["ttl_seconds"]
-        number = head.next_exchange
-        self._expires_at = expires_at = now + 2 * ttl
-        exchange = session_items.exchange_item(
-            self._key,
-            session_items.Exchange(number, len(turns), self._nonce, memory.is_answered(turns)),
-            expires_at=expires_at,
-        )
-        condition = ABSENT
-        if head.stale is not None:
-            condition = _as(_Held(*head.stale))
-        return [
-            Put(exchange, condition),
-            session_items.count_exchange(
-                self._head_key,
-                head,
-                born=session_items.birth(self._nonce, self._rule["identity"]),
-                metadata=metadata,
-                clear=clear,
-                fixed=fixed_turns.assignment(number, turns, first=0),
-                at=self._clock.epoch_ms(),
-                expires_at=now + ttl,
-            ),
-            *session_items.turn_puts(
-                self._pk, number, self._rule["identity"], turns, first=0, expires_at=expires_at
-            ),
-        ]
-
-    def _actions(
-        self,
-        held: _Held,
-        wrote: _Held,
-        turns: list[Turn],
-        metadata: dict[str, object] | None,
-        *,
-        clear: bool,
-    ) -> list[Action]:
-        """Begin with the exchange itself: it refuses everything when it is no longer ours."""
-        expires_at = self._now() + 2 * self._rule["ttl_seconds"]
-        self._expires_at = min(self._expires_at or expires_at, expires_at)
-        untouched = held.turns == 0 and held.writer == self._nonce
-        rewrites = bool(turns or clear) and not untouched
-        actions: list[Action] = []
-        if turns or clear:
-            assign: dict[str, Value] = {
-                "turns": wrote.turns,
-                "writer": wrote.writer,
-                "answered": wrote.answered,
-            }
-            actions.append(
-                Add(self._key, assign=assign, expires_at=expires_at, condition=_as(held))
-            )
-            actions += session_items.turn_puts(
-                self._pk,
-                wrote.number,
-                self._rule["identity"],
-                turns,
-                first=wrote.turns - len(turns),
-                expires_at=expires_at,
-            )
-        said = turns if len(turns) == wrote.turns else [*self._said, *turns]
-        fixed = fixed_turns.assignment(wrote.number, said, first=wrote.turns - len(turns))
-        if metadata is not None or clear or rewrites or fixed:
-            actions.append(
-                session_items.change_head(
-                    self._head_key,
-                    metadata=metadata,
-                    first_exchange=held.number if clear else None,
-                    rewrites=rewrites,
-                    fixed=fixed,
-                )
-            )
-        return actions
-
-    def _learn(self, refusal: errors.ConditionFailedError, wrote: _Held, *, clear: bool) -> bool:
-        """Take in why a write was refused; return whether it is still to clear what came before.
+    def _learn(self, refusal: errors.ConditionFailedError, wrote: Held) -> None:
+        """Take in why a write was refused.
 
         Raises:
             StoreRefusedError: The session is gone.
+            StoreUnavailableError: It was deleted, or too many deliveries want the exchange.
         """
-        for item in refusal.current:
-            if item is None:
-                continue
-            if item.key == self._key:
-                self._held = _Held(*session_items.read_exchange(item))
+        refused_by = [item for item in refusal.current if item is not None]
+        for item in refused_by:
+            if item.key == self._writes.key:
+                self._held = Held(*session_items.read_exchange(item))
                 self._mine = self._may_write(self._held) or self._held == wrote
-                return clear
-            if clear and item.key == self._head_key:
-                return False  # somebody has cleared more than we would
-        message = "The session expired while it was in use. Nothing was written; start a new one."
-        raise errors.StoreRefusedError(message)
-
-    def _make_room(self, held: _Held, wrote: _Held, actions: int) -> list[Action]:
-        """Return what blanks out the turns of an earlier attempt behind our last one.
-
-        In the same transaction, so that nobody sees one delivery's question with another's answer.
-        What does not fit is blanked out before, of an attempt that its event says again.
-
-        Raises:
-            ConditionFailedError: Another delivery has taken over.
-        """
-        first = min(wrote.turns, held.turns)
-        room = first + ACTIONS_MAX - actions
-        for end in range(held.turns, room, -TURNS_PER_TRANSACTION):
-            counted = session_items.change_head(self._head_key, rewrites=True)
-            blank = self._voids(range(max(room, end - TURNS_PER_TRANSACTION), end))
-            self._transact([Check(self._key, _as(held)), counted, *blank])
-        return self._voids(range(first, min(held.turns, room)))
-
-    def _voids(self, places: range) -> list[Action]:
-        if not places or self._held is None:
-            return []
-        expires_at = self._now() + 2 * self._rule["ttl_seconds"]
-        return session_items.void_puts(
-            self._pk, self._held.number, self._rule["identity"], places, expires_at=expires_at
-        )
-
-    def _transact(self, actions: list[Action]) -> None:
-        """Send a transaction until its fate is known: under one token it is done once."""
-        self._sent += 1
-        token = session_items.token(self._nonce, self._sent)
-        uncertain: errors.WriteUncertainError | None = None
-        for _ in range(1 + UNCERTAIN_RETRIES_MAX):
-            try:
-                self._store.transact(actions, token=token, deadline_ms=self._deadline_ms())
-            except errors.WriteUncertainError as error:
-                uncertain = uncertain or error
-            except errors.StoreUnavailableError:
-                if uncertain is None:
-                    raise
-                break  # it was not sent again; the first time it may have been done
+                self._take_overs += 1
             else:
-                return
-        assert uncertain is not None  # noqa: S101 - each attempt has returned, raised or set it
-        raise uncertain
+                self._learn_head(item)
+        if not refused_by:
+            raise _expired()
+        if self._take_overs > TAKE_OVERS_MAX:
+            raise _contested()
+
+    def _learn_head(self, item: Item) -> None:
+        if hidden_sessions.is_deleted(item):
+            raise _deleted()
+        before, number = self._head, self.number
+        self._head = session_items.read_head(item, now=0, last_exchange=number)
+        was_over = before is not None and (before.expires_at or 0) <= self._now()
+        if was_over and self._head.first_exchange > number:
+            raise _expired()  # somebody has begun the session anew
 
 
-def _as(held: _Held) -> Condition:
-    """The exchange still stands as we last saw it."""
-    return Condition(
-        equals={
-            "number": held.number,
-            "turns": held.turns,
-            "writer": held.writer,
-            "answered": held.answered,
-        }
-    )
+def _contested() -> errors.StoreUnavailableError:
+    message = "Too many deliveries of this event at once; what it said was not stored."
+    return errors.StoreUnavailableError(message)
+
+
+def _expired() -> errors.StoreRefusedError:
+    message = "The session expired while it was in use. Nothing was written; start a new one."
+    return errors.StoreRefusedError(message)
 
 
 def _deleted() -> errors.StoreUnavailableError:

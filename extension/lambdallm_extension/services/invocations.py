@@ -12,6 +12,7 @@ from threading import Condition
 from lambdallm_extension import errors
 from lambdallm_extension.domain import flush, memory
 from lambdallm_extension.services.recent_sessions import RecentSessions
+from lambdallm_extension.services.seen_exchanges import VainWaits
 from lambdallm_extension.services.session_reads import LongSessions
 from lambdallm_extension.services.sessions import SessionWork
 from lambdallm_extension.services.tasks import Workers
@@ -79,6 +80,7 @@ class Invocations:
         self._remembering = remembering
         self._long_sessions = LongSessions()
         self._recent_sessions = RecentSessions()
+        self._vain_waits = VainWaits()
         self._works: dict[str, Work] = {}
         self._changed = Condition()
         self._begun: dict[str, None] = {}
@@ -111,12 +113,14 @@ class Invocations:
                 continues=request.get("continues", ""),
                 long_sessions=self._long_sessions,
                 recent_sessions=self._recent_sessions,
+                vain_waits=self._vain_waits,
                 deferred=request.get("window_follows", False),
                 store=self._store(*_place(rule)),
                 workers=self._workers,
                 clock=self._clock,
                 deadline_ms=work.store_deadline_ms,
                 recollect=self._recollect(work, rule),
+                log=self._telemetry.log,
             )
         with self._changed:
             gone = [

@@ -34,6 +34,9 @@ CALL_RECORD_SECONDS = 35 * 86_400
 RECORDS_MAX = 1_000
 """Records waiting for the store; beyond it the oldest is dropped and counted."""
 
+PASSED_MAX = 100
+"""Ids of calls that wait for the session's next turn, to be deleted with it; the last ones stay."""
+
 WRITE_MIN_MS = 1_000
 """For one write, also when the deadline of its invocation is near: it is made beside the next."""
 
@@ -120,6 +123,7 @@ class Totals(Counts):
         super().__init__()
         self._lock = Lock()
         self._unreported = Counts()
+        self._passed: deque[str] = deque(maxlen=PASSED_MAX)
 
     def settle(self, model: str, usage: Usage, cost_pico_usd: int | None, latency_ms: int) -> None:
         """Count a call that was answered; a cost of None counts it as unpriced."""
@@ -138,6 +142,14 @@ class Totals(Counts):
         with self._lock:
             super().lose(model)
             self._unreported.lose(model)
+
+    def note_passed(self, call_id: str) -> None:
+        """Take note of an unmodified client's call, whose id the handler does not know."""
+        self._passed.append(call_id)
+
+    def take_passed(self) -> list[str]:
+        """Return the ids of these calls since the last time."""
+        return [self._passed.popleft() for _ in range(len(self._passed))]
 
     def take_unreported(self) -> Counts:
         """Return what was counted since the last time."""

@@ -99,6 +99,7 @@ class Passing:
             call_id, work_id, totals, deadline_ms=deadline_ms, operation=operation
         )
         call.intend(passage.model)
+        totals.note_passed(call_id)
         try:
             passage, reply = _forward(passage, deadline_ms)
             try:

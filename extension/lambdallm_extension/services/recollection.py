@@ -108,6 +108,8 @@ class Recollection:
         self._digest: Task[Item | None] | None = None
         self._vectors: Task[list[Item]] | None = None
         self._expiring: list[tuple[Key, int]] = []
+        self.cut = False
+        """Whether something was left out because there was no room for it."""
         strategy = self._memory.get("strategy")
         if strategy == "summary":
             self._digest = workers.start(self._read_digest)
@@ -234,8 +236,13 @@ class Recollection:
         ]
 
     def _exchange(self, number: int) -> list[Item]:
-        prefix = f"{keys.TURN_PREFIX}{number:06d}#"
-        return self._store.query(self._pk, prefix, deadline_ms=self._deadline_ms())
+        """Return an exchange's turns, its first ones where there is no room for all."""
+        ask = partial(self._store.query, self._pk, f"{keys.TURN_PREFIX}{number:06d}#")
+        try:
+            return ask(deadline_ms=self._deadline_ms())
+        except errors.TooMuchAtOnceError as error:
+            self.cut = True
+            return ask(limit=error.fits, deadline_ms=self._deadline_ms())
 
     def _read_digest(self) -> Item | None:
         return self._store.get(memory_items.digest_key(self._pk), deadline_ms=self._deadline_ms())

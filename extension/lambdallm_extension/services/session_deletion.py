@@ -8,6 +8,9 @@ The head comes first and stays, hiding every number given out so far: whatever i
 can no longer be read, and the next exchange begins a new session. Then the exchanges: each write
 has the condition that its exchange stands as it was, so that a writer who is late is refused. What
 he wrote before that is found by the next look. Killed in between and called again, it goes on.
+
+Writers who come between reading the head and hiding it do not hold it up: what is hidden is more
+than has been counted, by a margin that doubles each time, and they only have to stay within it.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from lambdallm_extension import errors
 from lambdallm_extension.domain import keys
 from lambdallm_extension.ports import ABSENT, ALWAYS, PRESENT, Condition, Item, Key, Put
 from lambdallm_extension.services import hidden_sessions
+from lambdallm_extension.services.hedging import RECORD_SUFFIX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +31,8 @@ if TYPE_CHECKING:
     from lambdallm_extension.ports import Clock, Store
     from lambdallm_extension.services.tasks import Workers
 
-ATTEMPTS_MAX = 50
-"""Writers that may come between reading the head and hiding what it counts."""
+ATTEMPTS_MAX = 12
+"""To hide the head; the last margin is larger than what any writers do between two requests."""
 
 AT_ONCE_MAX = 16
 """Deletions under way at once: half of the threads that there are."""
@@ -54,13 +58,11 @@ class SessionDeletion:
         self._pk = pk
         self._deadline_ms = deadline_ms
 
-    def run(self, *, records: bool = True, living: bool = True) -> Deletion | None:
+    def run(self, *, records: bool = True) -> Deletion | None:
         """Delete it; None when there is nothing of it.
 
         Args:
             records: Whether its calls' records go with it; else they are left.
-            living: Whether a session that has neither expired nor was deleted is one to delete;
-                else only what is left of such ones is.
 
         Raises:
             StoreError: Not all of it may be gone. It cannot be read any more, or nothing has been
@@ -69,9 +71,18 @@ class SessionDeletion:
         found = self._query()
         if not any(_is_content(item) for item in found):
             return None
-        hidden = self._hide(found, living=living)
-        if hidden is None:
-            return None
+        return self.sweep(self._hide(found), records=records)
+
+    def sweep(self, hidden: int, *, records: bool) -> Deletion:
+        """Delete what the head hides.
+
+        Args:
+            hidden: The last exchange's number.
+            records: As in `run`.
+
+        Raises:
+            StoreError: Not all of it may be gone; the same call goes on.
+        """
         deleted = calls = 0
         while True:
             doomed = [item for item in self._query() if hidden_sessions.number_of(item) <= hidden]
@@ -79,40 +90,42 @@ class SessionDeletion:
             if not doomed:
                 return Deletion(deleted, calls)
             exchanges = [item for item in doomed if item.key.sk.startswith(keys.EXCHANGE_PREFIX)]
-            others = [item for item in doomed if item not in exchanges]
+            others = [item for item in doomed if not item.key.sk.startswith(keys.EXCHANGE_PREFIX)]
             self._delete([(item.key, _still(item)) for item in exchanges])
             made = [call_id for item in others if records for call_id in _calls(item)]
-            self._delete([(Key(keys.call_pk(call_id), keys.CALL), ALWAYS) for call_id in made])
+            self._delete([(key, ALWAYS) for call_id in made for key in _records(call_id)])
             self._delete([(item.key, ALWAYS) for item in others])
             deleted, calls = deleted + len(doomed), calls + len(made)
 
-    def _hide(self, found: Sequence[Item], *, living: bool) -> int | None:
+    def _hide(self, found: Sequence[Item]) -> int:
         """Let the head hide all exchanges so far; return the last number that it hides."""
-        for _ in range(ATTEMPTS_MAX):
-            head = next((item for item in found if item.key.sk == keys.HEAD), None)
-            if head is not None and not living and not self._is_over(head):
-                return None
+        head = next((item for item in found if item.key.sk == keys.HEAD), None)
+        highest: int = max(map(hidden_sessions.number_of, found))
+        for attempt in range(ATTEMPTS_MAX):
             counted = 0 if head is None else head.attributes.get("exchanges")
-            standing = ABSENT if head is None else PRESENT
-            if head is not None and isinstance(counted, int):
-                standing = Condition(equals={"exchanges": counted})
-            last = max(
-                counted if isinstance(counted, int) else 0, *map(hidden_sessions.number_of, found)
-            )
-            hidden = hidden_sessions.hiding(last + 1)
+            numbered = isinstance(counted, int)
+            last = max(counted if isinstance(counted, int) else 0, highest) + (1 << attempt)
+            if head is None:
+                standing = ABSENT
+            elif numbered:
+                standing = Condition(absent=False, at_most={"exchanges": last})
+            else:
+                standing = PRESENT
+            hidden = {**hidden_sessions.hiding(last), **hidden_sessions.kept(head)}
             expired = self._clock.epoch_ms() // 1_000
             put = Put(Item(Key(self._pk, keys.HEAD), hidden, expired), standing)
             try:
                 self._store.put_if(put, deadline_ms=self._deadline_ms)
             except (errors.ConditionFailedError, errors.WriteUncertainError):
-                found = self._query()
+                head = self._head()
             else:
-                return last + 1
+                return last
         message = "Too many writers in this session at once. Nothing was deleted; try again."
         raise errors.StoreUnavailableError(message)
 
-    def _is_over(self, head: Item) -> bool:
-        return head.expires_at is not None and head.expires_at <= self._clock.epoch_ms() // 1_000
+    def _head(self) -> Item | None:
+        """Read the head alone, which may be damaged, and be among thousands of items."""
+        return self._store.get(Key(self._pk, keys.HEAD), deadline_ms=self._deadline_ms)
 
     def _query(self) -> list[Item]:
         return self._store.outline(self._pk, deadline_ms=self._deadline_ms)
@@ -147,6 +160,11 @@ def _calls(item: Item) -> list[str]:
     return [
         call for call in (*listed, item.attributes.get("call")) if call and isinstance(call, str)
     ]
+
+
+def _records(call_id: str) -> list[Key]:
+    """Return where a call's record is, and that of the model that was asked beside it, if any."""
+    return [Key(keys.call_pk(each), keys.CALL) for each in (call_id, call_id + RECORD_SUFFIX)]
 
 
 def _batches(

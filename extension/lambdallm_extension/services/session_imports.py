@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from lambdallm_extension.ports import Value
     from lambdallm_wire.sessions import Turn
 
+MOMENT_MAX = 253_402_300_799
+"""Epoch seconds of the last second of the year 9999: what is later is no time of anything."""
+
 WRITER = "import"
 """Nobody's nonce: no event goes on with an exchange that was put in."""
 
@@ -38,9 +41,12 @@ def items_of(pk: str, record: Mapping[str, Any], *, now: int) -> list[Item]:
     Raises:
         InvalidRequestError: A message is none, or there is none.
     """
-    said = [_turn(number, each) for number, each in enumerate(record["messages"])]
-    metadata, expires_at = record.get("metadata", {}), record.get("expires_at")
-    if not said or not isinstance(metadata, dict) or type(expires_at) is not int:
+    messages = record["messages"]
+    listed = messages if isinstance(messages, list) else []
+    said = [_turn(number, each) for number, each in enumerate(listed)]
+    metadata: Any = record.get("metadata", {})
+    expires_at: Any = record.get("expires_at")
+    if not said or not isinstance(metadata, dict) or not is_moment(expires_at):
         reason = "A session has messages, metadata that is an object, and an expiry in seconds."
         raise errors.InvalidRequestError(reason)
     exchanges = _cut(said)
@@ -76,6 +82,11 @@ def _cut(said: Sequence[Turn]) -> list[list[Turn]]:
     return exchanges
 
 
+def is_moment(value: Any, last: int = MOMENT_MAX) -> bool:
+    """Say whether it is a time that something can expire at, or be said: whole, up to `last`."""
+    return type(value) is int and 0 <= value <= last
+
+
 def _turn(number: int, message: Any) -> Turn:
     fields = message if isinstance(message, dict) else {}
     turn: Turn = {
@@ -85,7 +96,8 @@ def _turn(number: int, message: Any) -> Turn:
         "at_epoch_ms": fields.get("at_epoch_ms", 0),
     }
     fault = wire_turns.fault_of(turn)
-    if type(turn["at_epoch_ms"]) is not int or not isinstance(turn["metadata"], dict):
+    timed = is_moment(turn["at_epoch_ms"], 1_000 * MOMENT_MAX)
+    if not timed or not isinstance(turn["metadata"], dict):
         fault = "Its time is epoch milliseconds, and its metadata an object."
     if fault is not None:
         reason = f"Message {number}: {fault}"

@@ -1,8 +1,9 @@
-"""The stored form of a session: what its items hold, and the actions that write them.
+"""The stored form of a session: what its items hold, and the actions that write its turns.
 
 Shapes (attributes beside the keys of `domain.keys` and `expires_at`, epoch seconds):
     HEAD      {"schema": 1, "exchanges": 17, "first_exchange": 1, "rewrites": 483920117,
-               "metadata": "{…}", "at": epoch ms of the newest exchange's beginning}
+               "metadata": "{…}", "metadata_writes": 3 (absent: 0),
+               "at": epoch ms of the newest message that has moved its expiry}
     EXCHANGE  {"schema": 1, "number": 17, "turns": 2, "answered": true, "writer": "nonce"}
     TURN      {"schema": 1, "role": "user", "content": "JSON", "metadata": "JSON", "at": epoch ms,
                "exchange": "identity of the event", "void": true where nothing stands any more,
@@ -26,12 +27,13 @@ from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension import errors
 from lambdallm_extension.domain import fixed_turns, keys
 from lambdallm_extension.domain.memory import StoredTurn
-from lambdallm_extension.ports import ABSENT, PRESENT, Add, Condition, Item, Key, Put
+from lambdallm_extension.ports import Item, Key, Put
+from lambdallm_extension.services import hidden_sessions
 from lambdallm_wire import names, plain_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any, Literal
 
     from lambdallm_extension.ports import Action, Value
@@ -67,6 +69,9 @@ class Head(NamedTuple):
         rewrites: How often answered exchanges were written anew, from a number that only this life
             of the session has; None where nobody counts.
         fixed: Exchange and place of the turns that stay in every window.
+        metadata_writes: How often the metadata was written.
+        at: Epoch milliseconds of the message that its expiry counts from.
+        expires_at: Epoch seconds.
     """
 
     stored_exchanges: int | None
@@ -77,6 +82,9 @@ class Head(NamedTuple):
     stale: Exchange | None = None
     rewrites: int | None = None
     fixed: tuple[tuple[int, int], ...] = ()
+    metadata_writes: int = 0
+    at: int = 0
+    expires_at: int | None = None
 
     def holds(self, exchange: Exchange, expires_at: int | None, *, now: int) -> bool:
         """Say whether an exchange belongs to the living session."""
@@ -100,15 +108,27 @@ def read_head(item: Item | None, *, now: int, last_exchange: int) -> Head:
     if exchanges > keys.EXCHANGE_MAX:
         raise _damaged(item, "exchanges")
     following = max(exchanges, last_exchange) + 1
+    writes = _integer(item, "metadata_writes", 0)
     if item.expires_at is not None and item.expires_at <= now:
-        return Head(exchanges, following, following, 0, {})
+        return Head(exchanges, following, following, 0, {}, metadata_writes=writes)
     first = _integer(item, "first_exchange", 1)
     metadata = _from_json(item, "metadata", "{}")
     if not 1 <= first <= following or not isinstance(metadata, dict):
         raise _damaged(item, "first_exchange" if isinstance(metadata, dict) else "metadata")
     rewrites = None if "rewrites" not in item.attributes else _integer(item, "rewrites")
     fixed = fixed_turns.named(item.attributes, first)
-    return Head(exchanges, following, first, exchanges, metadata, None, rewrites, fixed)
+    return Head(
+        exchanges,
+        following,
+        first,
+        exchanges,
+        metadata,
+        rewrites=rewrites,
+        fixed=fixed,
+        metadata_writes=writes,
+        at=_integer(item, "at", 0),
+        expires_at=item.expires_at,
+    )
 
 
 def count_of(item: Item | None) -> int:
@@ -172,66 +192,6 @@ def exchange_item(key: Key, exchange: Exchange, *, expires_at: int) -> Item:
     return Item(key, attributes, expires_at)
 
 
-def count_exchange(  # noqa: PLR0913 - what an exchange tells the head
-    key: Key,
-    head: Head,
-    *,
-    born: int,
-    metadata: dict[str, object] | None,
-    clear: bool,
-    fixed: Mapping[str, Value],
-    at: int,
-    expires_at: int,
-) -> Add:
-    """Add the next exchange to the head that was read, and to no other.
-
-    Args:
-        key: The head's.
-        head: As it was read.
-        born: What a new life of the session counts its rewrites from.
-        metadata: What it is from now on, None leaves it.
-        clear: Hide what came before this exchange.
-        fixed: Names its turns that stay in every window; see `domain.fixed_turns`.
-        at: Epoch milliseconds, for whoever looks for sessions that nobody uses any more.
-        expires_at: Epoch seconds.
-    """
-    counted = head.next_exchange - (head.stored_exchanges or 0)
-    assign: dict[str, Value] = {"schema": names.ITEM_SCHEMA_VERSION, "at": at, **fixed}
-    if head.version == 0:
-        assign |= {"first_exchange": head.first_exchange, "metadata": "{}", "rewrites": born}
-    if metadata is not None:
-        assign["metadata"] = _to_json(metadata)
-    if clear:
-        assign["first_exchange"] = head.next_exchange
-    if head.stored_exchanges is None:
-        condition = ABSENT
-    else:
-        condition = Condition(equals={"exchanges": head.stored_exchanges})
-    return Add(key, {"exchanges": counted}, assign, expires_at, condition)
-
-
-def change_head(
-    key: Key,
-    *,
-    metadata: dict[str, object] | None = None,
-    first_exchange: int | None = None,
-    rewrites: bool = False,
-    fixed: Mapping[str, Value] = {},
-) -> Add:
-    """Set metadata, hide what came before an exchange, count a rewrite; the head must exist.
-
-    What was hidden stays hidden: `first_exchange` is never lowered.
-    """
-    assign: dict[str, Value] = {**fixed}
-    condition = PRESENT
-    if metadata is not None:
-        assign["metadata"] = _to_json(metadata)
-    if first_exchange is not None:
-        assign["first_exchange"] = first_exchange
-        condition = Condition(absent=False, at_most={"first_exchange": first_exchange})
-    return Add(key, {"rewrites": 1} if rewrites else {}, assign, condition=condition)
-
-
 def birth(nonce: str, identity: str) -> int:
     """Return what one life of a session counts its rewrites from: no other one begins there."""
     return int(token("birth", nonce, identity)[:12], 16)
@@ -252,12 +212,12 @@ def turn_puts(
         attributes: dict[str, Value] = {
             "schema": names.ITEM_SCHEMA_VERSION,
             "role": turn["role"],
-            "content": _to_json(turn["content"]),
+            "content": to_json(turn["content"]),
             "at": turn["at_epoch_ms"],
             "exchange": identity,
         }
         if turn.get("metadata"):
-            attributes["metadata"] = _to_json(turn["metadata"])
+            attributes["metadata"] = to_json(turn["metadata"])
         calls = calls_of(turn)
         if calls:
             attributes["calls"] = calls
@@ -299,8 +259,15 @@ def check_schema(item: Item) -> None:
     """Refuse an item that a newer version wrote, or somebody else, rather than misread it.
 
     Raises:
+        StoreUnavailableError: Its session is being moved.
         StoreRefusedError: It is newer than this reader, or damaged.
     """
+    if hidden_sessions.is_sealed(item):
+        message = (
+            "The session is being given to another owner. Nothing was read or written; try again. "
+            "If it lasts, `lambdallm sessions move` was interrupted: the same command ends it."
+        )
+        raise errors.StoreUnavailableError(message)
     schema = item.attributes.get("schema")
     if type(schema) is not int or schema < 1:
         raise _damaged(item, "schema")
@@ -339,7 +306,7 @@ def _text(item: Item, name: str, otherwise: str | None = None) -> str:
 
 
 def _from_json(item: Item, name: str, otherwise: str | None = None) -> Any:
-    """Read what `_to_json` wrote."""
+    """Read what `to_json` wrote."""
     text = _text(item, name, otherwise)
     if text == "{}":
         return {}
@@ -367,7 +334,8 @@ def _damaged(item: Item, name: str) -> errors.StoreRefusedError:
     )
 
 
-def _to_json(value: object) -> str:
+def to_json(value: object) -> str:
+    """Write content or metadata as it is stored."""
     text = plain_json.dumps(value)
     try:
         text.encode()

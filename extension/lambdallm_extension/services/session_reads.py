@@ -9,12 +9,9 @@ so long is remembered, so that the next time both requests are made at once.
 
 Of a recent session the head alone is read, and what has come since (`services.recent_sessions`).
 
-A reader that has seen another event's answer says which, and never gets an older session: it waits
-for that exchange, whose writer may have answered before it wrote.
-
-    read ─► it is in the window ─────────────────────────────► the window
-      └─► its EXCHANGE is answered? ─ yes: read again ───────► the window
-            └─ no: a little later, for two seconds ─► retryable ─ its event is over ─► lost
+A reader that has seen another event's answer says which, and never gets an older session: where
+the window does not show that exchange it is waited for (`services.seen_exchanges`), and all is read
+again.
 """
 
 from __future__ import annotations
@@ -34,6 +31,7 @@ if TYPE_CHECKING:
 
     from lambdallm_extension.ports import Clock, Item, Store
     from lambdallm_extension.services.recent_sessions import Kept, KeptTurn
+    from lambdallm_extension.services.seen_exchanges import SeenExchanges
     from lambdallm_extension.services.session_items import Head
     from lambdallm_extension.services.tasks import Workers
     from lambdallm_wire.sessions import Receipt, SessionRule
@@ -43,12 +41,6 @@ READ_MORE = 4
 
 LONG_MAX = 1_024
 """Sessions known to be long; forgetting one costs a round trip."""
-
-WAIT_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.15, 0.2, *(0.3,) * 5)
-"""Between two looks for an exchange that was answered before it was written: 2 s in all."""
-
-LATE_WRITES_MS = 5_000
-"""So long after its deadline an event may still be written: Shutdown lasts 2 s (`works`)."""
 
 
 class LongSessions:
@@ -75,15 +67,30 @@ class LongSessions:
 
 
 class SessionRead(NamedTuple):
-    """What a read has found."""
+    """What a read has found.
+
+    Attributes:
+        head: As it stood.
+        stored: The newest turns in sight.
+        expiries: When these may be deleted.
+        size: Of their texts in bytes, as estimated.
+        cut: Whether there was no room for as many of them as the rule asks for.
+    """
 
     head: session_items.Head
     stored: list[memory.StoredTurn]
     expiries: list[tuple[Key, int]]
+    size: int = 0
+    cut: bool = False
 
-    def expiring(self, epoch_seconds: int) -> list[Key]:
-        """Return the turns that expire before then."""
-        return [key for key, expires_at in self.expiries if expires_at < epoch_seconds]
+    def take_expiring(self, epoch_seconds: int, until: int) -> list[Key]:
+        """Return the turns that expire before then, to be extended until `until`."""
+        taken = [key for key, expires_at in self.expiries if expires_at < epoch_seconds]
+        self.expiries[:] = [
+            (key, until if expires_at < epoch_seconds else expires_at)
+            for key, expires_at in self.expiries
+        ]
+        return taken
 
 
 class SessionReader:
@@ -98,8 +105,8 @@ class SessionReader:
         *,
         long_sessions: LongSessions,
         recent_sessions: RecentSessions,
+        seen_exchanges: SeenExchanges,
         deadline_ms: Callable[[], int],
-        sleep: Callable[[float], None],
     ) -> None:
         self._rule = rule
         self._store = store
@@ -107,9 +114,10 @@ class SessionReader:
         self._clock = clock
         self._long = long_sessions
         self._recent = recent_sessions
-        self._sleep = sleep
+        self._seen = seen_exchanges
         self._deadline_ms = deadline_ms
         self._pk = keys.session_pk(rule["session_id"], rule.get("principal", ""))
+        self._cut = False
         self.took_ms: float | None = None
 
     def read(self, after: Receipt | None = None) -> SessionRead:
@@ -117,11 +125,14 @@ class SessionReader:
 
         Raises:
             StoreError: Nothing is known about the session, or the exchange is not there.
+            InvalidRequestError: It is no exchange of this session.
         """
         started = self._clock.monotonic()
+        if after is not None:
+            self._seen.check(after)
         found = self._read_any()
         if after is not None and not self._shows(found, after["identity"]):
-            self._wait_for(after)
+            self._seen.wait_for(after)
             found = self._read_any()
         self.took_ms = (self._clock.monotonic() - started) * 1_000
         return found
@@ -133,39 +144,8 @@ class SessionReader:
         said = [entry.turn for entry in sorted(found.stored) if entry.identity == identity]
         return memory.is_answered(said)
 
-    def _wait_for(self, after: Receipt) -> None:
-        """Wait until an exchange is stored.
-
-        Raises:
-            NotYetStoredError: It is not yet.
-            LostExchangeError: Its event is over, and did not leave it.
-        """
-        over_ms = after["until_epoch_ms"] + LATE_WRITES_MS
-        if self._clock.epoch_ms() > over_ms + 1_000 * self._rule["ttl_seconds"]:
-            return  # it would have expired
-        key = Key(self._pk, keys.exchange_sk(after["identity"]))
-        for seconds in (*WAIT_SECONDS, None):
-            item = self._store.get(key, deadline_ms=self._deadline_ms())
-            if item is not None and session_items.read_exchange(item).answered:
-                return
-            now_ms = self._clock.epoch_ms()
-            if now_ms > over_ms:
-                message = (
-                    f"Exchange {after['identity']!r}, whose answer the caller has seen, was never "
-                    "stored: its function was ended after it had answered. What was said in it is "
-                    "lost; ask again without naming it."
-                )
-                raise errors.LostExchangeError(message)
-            if seconds is None or now_ms + 1_000 * seconds > self._deadline_ms():
-                break
-            self._sleep(seconds)
-        message = (
-            f"Exchange {after['identity']!r}, whose answer the caller has seen, is not stored yet; "
-            "an older state of the session is not shown. Try again."
-        )
-        raise errors.NotYetStoredError(message)
-
     def _read_any(self) -> SessionRead:
+        self._cut = False
         limit = memory.read_limit(self._rule["memory"])
         kept = self._recent.find(self._pk)
         if kept is not None and kept.through >= 0:
@@ -181,8 +161,8 @@ class SessionReader:
         turns = [*map(keep, items)]
         while True:
             head, found = self._readable(turns, head_item)
-            whole = limit is None or len(turns) < limit
-            if whole or memory.fills(found.stored, rule, self._rule["identity"]):
+            whole = not self._cut and (limit is None or len(turns) < limit)
+            if whole or self._cut or memory.fills(found.stored, rule, self._rule["identity"]):
                 break
             assert limit is not None  # noqa: S101 - it is whole without
             limit *= READ_MORE
@@ -210,12 +190,14 @@ class SessionReader:
             head_item = asked.wait((self._deadline_ms() - self._clock.epoch_ms()) / 1_000)
             if not self._stands(kept, head_item):
                 return None
-        cut = limit is not None and len(newer) >= limit
+        cut = self._cut or (limit is not None and len(newer) >= limit)
         turns = newer if cut else [*newer, *kept.turns]
         whole = kept.whole and not cut
         head, found = self._readable(turns, head_item)
-        if not whole and not memory.fills(
-            found.stored, self._rule["memory"], self._rule["identity"]
+        if (
+            not whole
+            and not self._cut
+            and not memory.fills(found.stored, self._rule["memory"], self._rule["identity"])
         ):
             return None
         if newer or kept.shared or head.version != kept.exchanges:
@@ -227,41 +209,42 @@ class SessionReader:
         return kept.stands(session_items.read_head(head_item, now=now, last_exchange=0))
 
     def _newer_than(self, exchange: int, limit: int | None) -> list[KeptTurn]:
-        items = self._store.query(
-            self._pk,
-            keys.turn_sk(keys.EXCHANGE_MAX, 0),
-            first=keys.turn_sk(exchange + 1, 0),
-            reverse=True,
-            limit=limit,
-            deadline_ms=self._deadline_ms(),
-        )
-        return [*map(keep, items)]
+        last = keys.turn_sk(keys.EXCHANGE_MAX, 0)
+        return [*map(keep, self._query(last, limit, first=keys.turn_sk(exchange + 1, 0)))]
 
     def _read_short(self, limit: int | None) -> tuple[Item | None, list[Item]]:
         """Read the head and so many turns."""
         if limit is not None and self._pk in self._long:
             head = self._workers.start(self._head)
             turns = self._turns(limit)
-            self._long.note(self._pk, is_long=len(turns) >= limit)
+            self._long.note(self._pk, is_long=self._cut or len(turns) >= limit)
             return head.wait((self._deadline_ms() - self._clock.epoch_ms()) / 1_000), turns
         items = self._turns(None if limit is None else limit + 1, first=keys.HEAD)
         turns = [item for item in items if item.key.sk.startswith(keys.TURN_PREFIX)]
         if len(turns) < len(items):
             return next((item for item in items if item.key.sk == keys.HEAD), None), turns
-        if limit is None or len(items) <= limit:
+        if not self._cut and (limit is None or len(items) <= limit):
             return None, turns  # nothing stands before the turns
         self._long.note(self._pk, is_long=True)
         return self._head(), turns[:limit]
 
     def _turns(self, limit: int | None, first: str = "") -> list[Item]:
-        return self._store.query(
-            self._pk,
-            keys.TURN_PREFIX,
-            first=first,
-            reverse=True,
-            limit=limit,
-            deadline_ms=self._deadline_ms(),
-        )
+        return self._query(keys.TURN_PREFIX, limit, first=first)
+
+    def _query(self, prefix: str, limit: int | None, *, first: str) -> list[Item]:
+        """Return the newest items, so many as there is room for."""
+        while True:
+            try:
+                return self._store.query(
+                    self._pk,
+                    prefix,
+                    first=first,
+                    reverse=True,
+                    limit=limit,
+                    deadline_ms=self._deadline_ms(),
+                )
+            except errors.TooMuchAtOnceError as error:
+                self._cut, limit = True, error.fits
 
     def _head(self) -> Item | None:
         return self._store.get(Key(self._pk, keys.HEAD), deadline_ms=self._deadline_ms())
@@ -282,4 +265,6 @@ class SessionReader:
             head,
             [kept.turn for kept in readable],
             [(kept.key, kept.expires_at) for kept in readable if kept.expires_at is not None],
+            sum(kept.size for kept in readable),
+            self._cut,
         )

@@ -18,15 +18,19 @@ from functools import partial
 
 from lambdallm_extension import errors
 from lambdallm_extension.domain import keys, memory
+from lambdallm_extension.domain.metadata_changes import MetadataChange
 from lambdallm_extension.ports import PRESENT, Add
-from lambdallm_extension.services.exchanges import TURNS_PER_TRANSACTION, ExchangeWriter
+from lambdallm_extension.services import window_room
+from lambdallm_extension.services.exchange_writes import TURNS_PER_TRANSACTION
+from lambdallm_extension.services.exchanges import ExchangeWriter
 from lambdallm_extension.services.recent_sessions import RecentSessions
+from lambdallm_extension.services.seen_exchanges import SeenExchanges, VainWaits
 from lambdallm_extension.services.session_reads import LongSessions, SessionReader
 from lambdallm_extension.services.tasks import Deferred, Lane
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from lambdallm_extension.ports import Clock, Store
     from lambdallm_extension.services.recollection import Known, Recollection
@@ -44,8 +48,9 @@ class SessionWork:
     `nonce` names this object among all that ever were: transactions are named after it.
     `continues` is the nonce of one whose unit of work goes on here, "" mostly. `deferred`: somebody
     comes for the window at once, and reads it on his own thread. `long_sessions` is what is known
-    of the session's length, `recent_sessions` what is kept of it. `recollect` begins to read what
-    its memory keeps beside the turns.
+    of the session's length, `recent_sessions` what is kept of it, `vain_waits` where it was
+    waited for what did not come. `recollect` begins to read what
+    its memory keeps beside the turns. `log` takes a sentence for whoever operates the function.
     """
 
     def __init__(  # noqa: PLR0913 - what a unit of work is made of
@@ -60,9 +65,11 @@ class SessionWork:
         continues: str = "",
         long_sessions: LongSessions | None = None,
         recent_sessions: RecentSessions | None = None,
+        vain_waits: VainWaits | None = None,
         sleep: Callable[[float], None] = time.sleep,
         deferred: bool = False,
         recollect: Callable[[Store], Recollection] | None = None,
+        log: Callable[[str], None] = lambda _sentence: None,
     ) -> None:
         self._rule = rule
         self._store = store
@@ -72,11 +79,12 @@ class SessionWork:
         self._exchange = ExchangeWriter(
             rule, nonce, store=store, clock=clock, deadline_ms=deadline_ms, continues=continues
         )
+        self._log = log
         self._lane = Lane(workers)
         self._upkeep = Lane(workers)
         self._pending: list[Turn] = []
         self._answered = 0
-        self._metadata: dict[str, object] | None = None
+        self._metadata: MetadataChange | None = None
         self._clear = False
         self._opening = False
         self._closed = False
@@ -89,8 +97,15 @@ class SessionWork:
             clock,
             long_sessions=long_sessions or LongSessions(),
             recent_sessions=self._recent,
+            seen_exchanges=SeenExchanges(
+                rule,
+                store,
+                clock,
+                vain_waits=vain_waits or VainWaits(),
+                deadline_ms=deadline_ms,
+                sleep=sleep,
+            ),
             deadline_ms=deadline_ms,
-            sleep=sleep,
         )
         read = partial(self._reader.read, rule.get("after"))
         self._read_task = Deferred(read) if deferred else workers.start(read)
@@ -113,10 +128,25 @@ class SessionWork:
         if after is not None:
             self._read_task = Deferred(partial(self._reader.read, after))
         found = self._found()
+        turns, cut = self._seen(found, question), found.cut
+        recalls = self._recollection is not None
+        if recalls or found.size * window_room.BYTES_MAX_PER_SIZE > window_room.WINDOW_MAX_BYTES:
+            fitting = window_room.fitting(turns)
+            cut = cut or len(fitting) < len(turns)
+            turns = fitting
+        if self._recollection is not None and self._recollection.cut:
+            cut = True
+        if cut:
+            self._log(
+                f"The window of event {self._rule['identity']!r} was cut to its newest "
+                f"{len(turns)} messages, because more of them do not fit into this function's "
+                "memory, or one reply: let the session's memory keep fewer messages, keep large "
+                "ones elsewhere, or give the function more memory."
+            )
         return {
             "session_id": self._rule["session_id"],
             "version": found.head.version,
-            "turns": self._seen(found, question),
+            "turns": turns,
             "metadata": found.head.metadata,
         }
 
@@ -140,20 +170,36 @@ class SessionWork:
     def remembered(self) -> Known | None:
         """Return what is known now, for its memory; None where that is not to change.
 
-        After `save`. An exchange that another delivery has written is that one's to remember.
+        After `save`. An exchange that another delivery has written is that one's to remember; turns
+        that were not read are not summed up.
         """
         own = self._exchange.kept()
         if self._recollection is None or own is None or self._cleared:
             return None
-        return self._recollection.known(self._found(), own)
+        found = self._found()
+        return None if found.cut else self._recollection.known(found, own)
 
     # Writing
 
-    def append(self, turns: list[Turn], *, metadata: dict[str, object] | None, clear: bool) -> None:
+    def append(
+        self,
+        turns: list[Turn],
+        *,
+        metadata: dict[str, object] | None,
+        clear: bool,
+        metadata_keys: Iterable[str] | None = None,
+    ) -> None:
         """Take turns. They are written as soon as the exchange is answered, or after the response.
 
+        Args:
+            turns: In order.
+            metadata: What the session's metadata is now, None where nothing of it has changed.
+            clear: Forget all earlier exchanges first.
+            metadata_keys: The keys of it that were set or removed; None: all of it is replaced.
+
         Raises:
-            InvalidRequestError: The unit of work has ended.
+            InvalidRequestError: The unit of work has ended, or has too much to say. Nothing of
+                this was taken.
         """
         if self._closed:
             message = "The unit of work has ended; what is said now would not be kept."
@@ -161,48 +207,50 @@ class SessionWork:
         if len(self._pending) + len(turns) > PENDING_TURNS_MAX:
             message = f"More than {PENDING_TURNS_MAX} turns without an answer; save them first."
             raise errors.InvalidRequestError(message)
+        before = self._pending, self._answered, self._metadata, self._clear, self._cleared
+        try:
+            self._take(turns, clear=clear)
+            if metadata is not None:
+                keys = None if metadata_keys is None else frozenset(metadata_keys)
+                change = MetadataChange(metadata, keys)
+                self._metadata = change if self._metadata is None else self._metadata.then(change)
+            self._begin_writing(clear=clear)
+        except errors.OverloadedError:
+            self._pending, self._answered, self._metadata, self._clear, self._cleared = before
+            raise
+
+    def _take(self, turns: list[Turn], *, clear: bool) -> None:
         if clear:
             self._clear = self._cleared = True
             self._pending, self._answered = [], 0
-        self._pending += turns
-        if metadata is not None:
-            self._metadata = metadata
+        self._pending = [*self._pending, *turns]
+
+    def _begin_writing(self, *, clear: bool) -> None:
         if self.waits and not self._opening:
-            self._opening = True
             self._lane.add(self._open)
+            self._opening = True
         if memory.is_answered(self._pending) and not clear:
             self._answered = len(self._pending)
             if self.waits or self._answered >= TURNS_PER_TRANSACTION:
                 self.flush()
 
     def flush(self) -> None:
-        """Start writing what was taken, answered or not."""
-        if not (self._pending or self._metadata is not None or self._clear):
+        """Start writing what was taken, answered or not.
+
+        Raises:
+            OverloadedError: There is no thread for it; it is still to be written.
+        """
+        pending, metadata, clear = self._pending, self._metadata, self._clear
+        if not (pending or metadata is not None or clear):
             return
-        pending, self._pending, self._answered = self._pending, [], 0
-        metadata, self._metadata = self._metadata, None
-        clear, self._clear = self._clear, False
-        if not self._opening:
-            self._opening = True
-            if len(pending) <= TURNS_PER_TRANSACTION:
-                self._lane.add(partial(self._open, pending, metadata, clear=clear))
-                return
-            self._lane.add(self._open)
-        for start in range(0, max(1, len(pending)), TURNS_PER_TRANSACTION):
-            batch = pending[start : start + TURNS_PER_TRANSACTION]
-            first = start == 0
-            self._lane.add(
-                partial(
-                    self._exchange.write,
-                    batch,
-                    metadata if first else None,
-                    clear=clear and first,
-                )
-            )
+        write = self._write if self._opening else self._open_with
+        self._lane.add(partial(write, pending, metadata, clear=clear))
+        self._opening = True
+        self._pending, self._answered, self._metadata, self._clear = [], 0, None, False
 
     def fail(self) -> None:
         """After a failed event: forget what nobody answered, and let a retry say the rest anew."""
-        del self._pending[self._answered :]
+        self._pending = self._pending[: self._answered]
         if self._pending:
             self.flush()
         self._metadata = None
@@ -276,24 +324,42 @@ class SessionWork:
     def _open(
         self,
         turns: Sequence[Turn] = (),
-        metadata: dict[str, object] | None = None,
+        metadata: MetadataChange | None = None,
         *,
         clear: bool = False,
     ) -> None:
         found = self._found()
         self._exchange.open(found.head, turns, metadata, clear=clear)
         if found.head.version:
-            self._upkeep.add(partial(self._extend, found))
+            self._upkeep.add(self._extend)
 
-    def _extend(self, found: SessionRead) -> None:
-        """Let the turns that were read outlive the head, at most once in a period.
+    def _open_with(
+        self, turns: Sequence[Turn], metadata: MetadataChange | None, *, clear: bool
+    ) -> None:
+        """Open and write, in one transaction if all of it fits into one."""
+        if len(turns) <= TURNS_PER_TRANSACTION:
+            self._open(turns, metadata, clear=clear)
+        else:
+            self._open()
+            self._write(turns, metadata, clear=clear)
+
+    def _write(
+        self, turns: Sequence[Turn], metadata: MetadataChange | None, *, clear: bool
+    ) -> None:
+        if self._exchange.write(turns, metadata, clear=clear):
+            self._upkeep.add(self._extend)
+
+    def _extend(self) -> None:
+        """Let the turns that were read, and our own, outlive the head, at most once in a period.
 
         Beside the handler, and waited for by nobody: the next exchange does it if this one fails.
         """
         now = self._clock.epoch_ms() // 1_000
         ttl = self._rule["ttl_seconds"]
-        for key in found.expiring(now + ttl):
-            add = Add(key, expires_at=now + 2 * ttl, condition=PRESENT)
+        until = now + 2 * ttl
+        read = self._found().take_expiring(now + ttl, until)
+        for key in [*read, *self._exchange.expiring(now + ttl)]:
+            add = Add(key, expires_at=until, condition=PRESENT)
             try:
                 self._store.add_if(add, deadline_ms=self._deadline_ms())
             except errors.ConditionFailedError:

@@ -52,7 +52,7 @@ class MemoryStore:
                 (
                     sk
                     for sk in partition
-                    if sk.startswith(prefix) or (first and first <= sk < prefix)
+                    if (first or prefix) <= sk and (sk.startswith(prefix) or sk < prefix)
                 ),
                 reverse=reverse,
             )

@@ -35,6 +35,13 @@ ITEM_ROOM_BYTES = 380_000
 TRANSACTION_ROOM_BYTES = 3_500_000
 """Of 4 MB. Source: DynamoDB API reference, `TransactWriteItems`, 2026-11."""
 
+ROOM_MAX_BYTES = 28 * 1024 * 1024
+"""Of texts in one read: a window goes to its handler in one reply of 32 MiB."""
+
+ROOM_PART = 16
+"""So much of a function's memory may one read bring: it is there several times over on its way
+to the handler, as it came, as text, as JSON and as the handler's own."""
+
 _CHARACTER_MAX_BYTES = 4
 
 
@@ -59,6 +66,13 @@ class Candidate(NamedTuple):
         if self.compressed is None:
             return len(self.content)
         return len(self.compressed) * 4 // 3 + SMALL_BYTES // 8
+
+
+def room_bytes(memory_mb: int | None) -> int:
+    """Return how many bytes of texts one read may bring, given a function's memory."""
+    if memory_mb is None:
+        return ROOM_MAX_BYTES
+    return min(ROOM_MAX_BYTES, memory_mb * 1024 * 1024 // ROOM_PART)
 
 
 def candidates_of(items: Sequence[Item | None], smallest: int) -> list[Candidate]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from itertools import islice
 
-from lambdallm_extension.errors import StoreRefusedError
+from lambdallm_extension.errors import StoreRefusedError, TooMuchAtOnceError
 from lambdallm_extension.stores import tickets
 
 TYPE_CHECKING = False
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 class PayloadReader:
     """Makes items whole again. Threads share it."""
 
-    def __init__(self, places: Sequence[Place], jobs: Jobs, clock: Clock) -> None:
+    def __init__(
+        self, places: Sequence[Place], jobs: Jobs, clock: Clock, *, room_bytes: int
+    ) -> None:
+        self._room_bytes = room_bytes
         self._places = {each.name: each for each in places}
         self._jobs = jobs
         self._clock = clock
@@ -35,9 +38,15 @@ class PayloadReader:
         )
 
     def whole(self, items: list[Item], deadline_ms: int) -> list[Item]:
-        """Return the items with their texts."""
+        """Return the items with their texts.
+
+        Raises:
+            TooMuchAtOnceError: There is no room for all of these; nothing was fetched.
+            StoreRefusedError: A text is gone, or another one.
+        """
         if not any(tickets.ATTRIBUTE in item.attributes for item in items):
             return items
+        self._check_room(items)
         wanted = [
             (index, name, ticket)
             for index, item in enumerate(items)
@@ -62,6 +71,20 @@ class PayloadReader:
             tickets.without_tickets(item, found[index]) if index in found else item
             for index, item in enumerate(items)
         ]
+
+    def _check_room(self, items: list[Item]) -> None:
+        """Refuse texts that are too large together; those of one item are never too much."""
+        total = 0
+        for number, item in enumerate(items):
+            size = sum(ticket.length for ticket in tickets.tickets_of(item).values())
+            if size and total and total + size > self._room_bytes:
+                message = (
+                    f"Items of the partition {item.key.pk!r} hold more than "
+                    f"{self._room_bytes:,} bytes together: ask for fewer of them at once, or give "
+                    "the function more memory."
+                )
+                raise TooMuchAtOnceError(message, number)
+            total += size
 
     def _text(self, item: Item, name: str, ticket: Ticket, stored: bytes, deadline_ms: int) -> str:
         """See that it is the text that was written; fetch another one once more.

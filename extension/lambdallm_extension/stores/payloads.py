@@ -71,13 +71,14 @@ def open_payloads(
         workers=Workers(THREADS_MAX),
         threshold_bytes=threshold,
         compressed=coding == tickets.ZLIB,
+        room_bytes=offloading.room_bytes(settings.memory_mb if settings.in_lambda else None),
     )
 
 
 class PayloadStore:
     """`ports.Store` over another one. Threads share it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what large texts are kept by
         self,
         store: Store,
         places: Sequence[Place],
@@ -86,6 +87,7 @@ class PayloadStore:
         workers: Workers,
         threshold_bytes: int,
         compressed: bool = False,
+        room_bytes: int = offloading.ROOM_MAX_BYTES,
     ) -> None:
         """Stand before a store.
 
@@ -96,12 +98,13 @@ class PayloadStore:
             workers: Threads for several pieces at once.
             threshold_bytes: Texts above it never stay in their item.
             compressed: Whether texts are compressed when they are written.
+            room_bytes: Of texts from elsewhere that one read may bring.
         """
         self._store = store
         self._places = places
         self._clock = clock
         self._jobs = Jobs(workers, clock)
-        self._reader = PayloadReader(places, self._jobs, clock)
+        self._reader = PayloadReader(places, self._jobs, clock, room_bytes=room_bytes)
         self._writer = PayloadWriter(
             places[0], self._jobs, clock, threshold_bytes=threshold_bytes, compressed=compressed
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import calendar
 import hashlib
-import logging
 import time
 from itertools import product
 
@@ -18,6 +17,7 @@ from botocore.credentials import Credentials as BotocoreCredentials
 from hypothesis import given, settings as hypothesis_settings, strategies as st
 
 from fakes.ministack import serve_ministack
+from fakes.moto_server import serve_moto
 from fakes.s3_proxy import Refusal, S3Proxy
 from lambdallm_extension.aws.credentials import CredentialSource
 from lambdallm_extension.aws.s3 import Bucket, Location, address_of, parse_location
@@ -38,13 +38,8 @@ def ministack(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def moto():
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
+    with serve_moto() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture(params=["ministack", "moto"])

@@ -1,7 +1,6 @@
 """Where keys are kept: secrets and parameters of servers that others wrote, variables, literals."""
 
 import json
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +8,7 @@ import boto3
 import pytest
 
 from fakes.ministack import serve_ministack
+from fakes.moto_server import serve_moto
 from lambdallm_extension.aws.credentials import CredentialSource
 from lambdallm_extension.aws.secrets import Secrets
 from lambdallm_extension.errors import SettingError
@@ -31,13 +31,8 @@ def secrets_of_ministack(tmp_path_factory: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def secrets_of_moto() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    server_module = pytest.importorskip("moto.server")
-    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with serve_moto() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture(params=["moto", "ministack"])

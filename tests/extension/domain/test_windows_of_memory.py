@@ -84,6 +84,39 @@ def test_every_window_passes_the_rules(
     assert not own & {id(each) for each in seen}
 
 
+def test_pinned_calls_that_were_passed_over_do_not_stand_at_the_end() -> None:
+    call, newest = turn("assistant", use("a"), pinned=True), turn("assistant", use("b"))
+    log = [[turn("user", "look"), call], [turn("user", "never mind"), turn("assistant", "as")],
+           [turn("user", "you like"), newest]]  # fmt: skip
+
+    def seen(events: int, messages: int) -> list[Turn]:
+        rule: Memory = {"strategy": "sliding_window", "max_messages": messages}
+        return memory.select(stored(log[:events]), rule, own_identity="")
+
+    assert seen(1, 0) == log[0], "its results may still come"
+    assert seen(2, 0) == [log[0][0]]
+    assert seen(2, 1) == [log[0][0], log[1][1]]
+    assert seen(3, 1) == [log[0][0], newest]
+
+
+@given(LOGS, RULES, st.integers(0, 48), st.sets(st.integers(1, 8)))
+def test_calls_at_the_end_are_those_that_nobody_has_answered(
+    log: list[list[Turn]], rule: Memory, cut: int, beside: set[int]
+) -> None:
+    everything = stored(log)
+    read = [*everything[cut:], *(each for each in everything[:cut] if each.exchange in beside)]
+
+    def last_calls(turns: list[Turn]) -> set[int]:
+        spoken = [each for each in turns if each["role"] != "system"]
+        asked = [place for place, each in enumerate(spoken) if each["role"] == "user"]
+        behind = spoken[asked[-1] + 1 :] if asked else spoken
+        return {id(each) for each in behind if "toolUse" in str(each["content"])}
+
+    seen = memory.select(read, rule, own_identity="", recalled=beside)
+
+    assert last_calls(seen) <= last_calls([each.turn for each in memory.visible(read, "")])
+
+
 @given(LOGS, RULES)
 def test_system_turns_stay_and_nothing_is_seen_twice(log: list[list[Turn]], rule: Memory) -> None:
     read = stored(log)

@@ -55,7 +55,12 @@ class Prices:
     def __init__(self, cost: int | None = 100) -> None:
         self.cost = cost
 
-    def cost_pico_usd(self, model_id: str, usage: Any, *, epoch_ms: int, region: str) -> int | None:
+    def prepare(self, model: str) -> None:
+        """Know every price."""
+
+    def cost_pico_usd(
+        self, model: str, answering: str, used: Any, *, epoch_ms: int, region: str
+    ) -> int | None:
         return self.cost
 
 

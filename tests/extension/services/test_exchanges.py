@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from lambdallm_extension import errors
+from lambdallm_extension.services.tasks import Workers
 
 ASK, ANSWER = ("user", "question"), ("assistant", "answer")
 
@@ -233,3 +234,130 @@ def test_a_lost_engine_between_two_writes_of_the_other_one_is_written_over(sessi
     other.save(5)
 
     assert sessions.seen() == ["question", "answer", "and", "second answer"]
+
+
+# More than one transaction takes
+
+
+def many(count: int, mark: str = "") -> list[tuple[str, str]]:
+    return [(("user", "assistant")[n % 2], f"{mark}{n}") for n in range(count)]
+
+
+@pytest.mark.parametrize("written", [0, 1, 95, 120, 240])
+@pytest.mark.parametrize("more", [2, 96, 200])
+def test_a_long_exchange_is_taken_over_whole(sessions: Any, written: int, more: int) -> None:
+    lost_after(sessions, *many(written, "lost "))
+    other = sessions.begin("message-1", continues="1")
+    add(other, *many(100))
+    other.save(5)
+    add(other, *many(more, "more "))
+    other.save(5)
+
+    assert sessions.seen() == [text for _, text in [*many(100), *many(more, "more ")]]
+    assert all(len(actions) <= 100 for actions in sessions.store.transactions)
+
+
+def test_a_long_exchange_is_taken_over_again_in_the_middle_of_a_write(sessions: Any) -> None:
+    lost = lost_after(sessions, *many(98, "lost "))
+    other = sessions.begin("message-1", continues="1")
+    add(other, *many(100))
+    other.save(5)
+
+    def goes_on() -> None:
+        add(lost, *many(100, "late "))
+        lost.save(5)
+
+    sessions.store.before_transact = [goes_on]
+    add(other, *many(100, "more "))
+    other.save(5)
+
+    assert sessions.seen() == [text for _, text in [*many(100), *many(100, "more ")]]
+
+
+def test_what_a_killed_delivery_wrote_in_part_is_taken_over_by_its_retry(sessions: Any) -> None:
+    """Its first transaction ends with an answer, and is none."""
+
+    def die() -> None:
+        raise errors.StoreUnavailableError("The environment was killed.")
+
+    killed = sessions.begin("message-1")
+    killed.append([], metadata=None, clear=False)
+    add(killed, *many(92))
+    killed.window()
+    sessions.store.before_transact = [lambda: None, lambda: None, die]
+    with pytest.raises(errors.StoreUnavailableError):
+        killed.save(5)
+    sessions.store.before_transact = []
+
+    sessions.say(ASK, ANSWER, identity="message-1")
+
+    assert sessions.seen() == ["question", "answer"]
+
+
+# Losing
+
+
+def test_who_loses_many_times_is_told_nothing_of_it(sessions: Any) -> None:
+    def sneak_in() -> None:
+        planned, sessions.store.before_transact = sessions.store.before_transact, []
+        sessions.say(("user", "quick"), ("assistant", "one"))
+        sessions.store.before_transact = planned
+
+    sessions.store.before_transact = [sneak_in] * 60
+    sessions.say(ASK, ANSWER)
+
+    assert sessions.seen()[-2:] == ["question", "answer"]
+    assert len(sessions.seen()) == 2 * 61
+
+
+def test_who_loses_until_the_deadline_is_told_to_try_again(sessions: Any) -> None:
+    def sneak_in() -> None:
+        planned, sessions.store.before_transact = sessions.store.before_transact, []
+        sessions.say(("user", "quick"), ("assistant", "one"))
+        sessions.store.before_transact = planned
+        sessions.clock.now_ms += 1_000
+
+    deadline_ms = sessions.clock.now_ms + 5_000
+    work = sessions.begin()
+    work._exchange._attempts._deadline_ms = lambda: deadline_ms
+    sessions.store.before_transact = [sneak_in] * 60
+    add(work, ASK, ANSWER)
+
+    with pytest.raises(errors.StoreUnavailableError, match="Too many writers"):
+        work.save(5)
+    assert "question" not in sessions.seen()
+
+
+# Refused as a whole
+
+
+class NoThreads(Workers):
+    """An environment that has no thread left, for a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = 1_000
+
+    def start(self, call: Any) -> Any:
+        if not self.left:
+            raise errors.OverloadedError("No thread is left in this environment.")
+        self.left -= 1
+        return super().start(call)
+
+
+def test_what_was_refused_was_not_taken(sessions: Any) -> None:
+    sessions.say(("user", "before"), ("assistant", "known"))
+    sessions.workers = NoThreads()
+    work = sessions.begin()
+    work.window()
+    sessions.workers.left = 0
+    waits = sessions.durability == "before_response"
+    refused = [turn("user", str(number)) for number in range(1 if waits else 89)]
+    with pytest.raises(errors.OverloadedError):
+        work.append([*refused, turn(*ANSWER)], metadata={"n": 1}, clear=False)
+    sessions.workers.left = 1_000
+    add(work, ASK, ANSWER)
+    work.save(5)
+
+    assert sessions.seen() == ["before", "known", "question", "answer"]
+    assert sessions.begin().window()["metadata"] == {}

@@ -6,7 +6,7 @@ import pytest
 
 from lambdallm_extension import errors
 from lambdallm_extension.services.recent_sessions import RecentSessions
-from lambdallm_extension.services.session_reads import LATE_WRITES_MS
+from lambdallm_extension.services.seen_exchanges import LATE_WRITES_MS
 
 SEEN = ["before", "known", "question", "answer"]
 

@@ -29,7 +29,7 @@ class Watched:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._store, name)
-        if name not in ("get", "query", "outline", "put_if", "delete"):
+        if name not in ("get", "query", "outline", "put_if", "delete", "transact"):
             return found
 
         def call(*arguments: Any, **named: Any) -> Any:
@@ -47,6 +47,31 @@ def archive(sessions: Any, before: Callable[[int], None] = lambda _: None) -> Se
         sessions.clock,
         deadline_ms=sessions.clock.now_ms + 5_000,
     )
+
+
+def read(sessions: Any, owner: str = "", session_id: str = "s") -> dict[str, Any] | None:
+    """Read a session whole: what it is, its record and its turns; None where there is none."""
+    found: dict[str, Any] = {}
+    for turns in (False, True):
+        cursor = ""
+        while True:
+            page = archive(sessions).read(session_id, owner, cursor=cursor, turns=turns)
+            if page["session"] is None:
+                return None
+            assert not page["changed"]
+            if not found:
+                found = {"session": page["session"], "record": page["record"], "turns": []}
+            elif not turns:
+                found["record"]["items"] += page["record"]["items"]
+            found["turns"] += page["turns"]
+            cursor = page["cursor"]
+            if not cursor:
+                break
+    return found
+
+
+def write(sessions: Any, record: Any) -> str:
+    return archive(sessions).write(record).outcome
 
 
 def fill(sessions: Any, count: int = 3) -> None:
@@ -69,15 +94,15 @@ def fill(sessions: Any, count: int = 3) -> None:
 
 def test_what_is_put_in_is_what_was_taken_out(sessions: Any) -> None:
     fill(sessions)
-    before = archive(sessions).read("s", "")
+    before = read(sessions)
     assert before is not None
     window = sessions.begin("new").window()
     archive(sessions).delete("s", "", records=True)
-    assert archive(sessions).read("s", "") is None
+    assert read(sessions) is None
 
-    assert archive(sessions).write(before["record"]) == "written"
+    assert write(sessions, before["record"]) == "written"
 
-    assert archive(sessions).read("s", "") == before
+    assert read(sessions) == before
     assert sessions.begin("new").window() == window
 
 
@@ -89,11 +114,11 @@ def test_summary_and_vectors_are_those_of_the_session_that_was_put_in(sessions: 
     digest = {"schema": 1, "text": "they spoke", "covers": 1, "first": 1, "call": "c", "life": life}
     key = Key(keys.session_pk("s"), keys.DIGEST)
     sessions.store.put_if(Put(Item(key, digest, later)), deadline_ms=0)
-    found = archive(sessions).read("s", "")
+    found = read(sessions)
     assert found is not None
     archive(sessions).delete("s", "", records=True)
 
-    archive(sessions).write(found["record"])
+    write(sessions, found["record"])
 
     items = sessions.store.partition()
     after = session_items.read_head(items[keys.HEAD], now=sessions.clock.now_ms // 1_000,
@@ -106,13 +131,13 @@ def test_summary_and_vectors_are_those_of_the_session_that_was_put_in(sessions: 
 
 def test_it_may_be_put_in_elsewhere_and_goes_on_there(sessions: Any) -> None:
     fill(sessions)
-    found = archive(sessions).read("s", "")
+    found = read(sessions)
     assert found is not None
     record = {**found["record"], "owner": "jwt:x|ada"}
 
-    assert archive(sessions).write(record) == "written"
+    assert write(sessions, record) == "written"
 
-    moved = archive(sessions).read("s", "jwt:x|ada")
+    moved = read(sessions, "jwt:x|ada")
     assert moved is not None
     assert moved["turns"] == found["turns"]
     assert moved["record"] == record
@@ -125,25 +150,25 @@ def test_it_may_be_put_in_elsewhere_and_goes_on_there(sessions: Any) -> None:
 
 def test_nothing_that_lives_is_overwritten(sessions: Any) -> None:
     fill(sessions)
-    found = archive(sessions).read("s", "")
+    found = read(sessions)
     assert found is not None
     sessions.say(("user", "newer"), ("assistant", "yes"))
     seen = sessions.seen()
 
-    assert archive(sessions).write(found["record"]) == "exists"
+    assert write(sessions, found["record"]) == "exists"
 
     assert sessions.seen() == seen
 
 
 def test_what_has_expired_is_neither_listed_nor_read_nor_put_in(sessions: Any) -> None:
     fill(sessions)
-    found = archive(sessions).read("s", "")
+    found = read(sessions)
     assert found is not None
     sessions.clock.now_ms += 3_700_000
 
     assert archive(sessions).page("", None) == {"sessions": [], "cursor": ""}
-    assert archive(sessions).read("s", "") is None
-    assert archive(sessions).write(found["record"]) == "expired"
+    assert read(sessions) is None
+    assert write(sessions, found["record"]) == "expired"
 
 
 def test_what_is_left_of_an_expired_session_does_not_come_back(sessions: Any) -> None:
@@ -156,7 +181,7 @@ def test_what_is_left_of_an_expired_session_does_not_come_back(sessions: Any) ->
     record = {"lambdallm_session": 1, "session_id": "s", "owner": "", "expires_at": expires_at,
               "messages": fill_other, "metadata": {"a": 1.5}}  # fmt: skip
 
-    assert archive(sessions).write(record) == "written"
+    assert write(sessions, record) == "written"
 
     assert sessions.seen() == ["q", "a"]
     assert sessions.begin().window()["metadata"] == {"a": 1.5}
@@ -164,7 +189,7 @@ def test_what_is_left_of_an_expired_session_does_not_come_back(sessions: Any) ->
 
 def test_killed_before_any_step_it_goes_on_and_nobody_sees_half(sessions: Any) -> None:
     fill(sessions)
-    found = archive(sessions).read("s", "")
+    found = read(sessions)
     assert found is not None
     archive(sessions).delete("s", "", records=True)
     for step in range(1, 100):
@@ -174,7 +199,7 @@ def test_killed_before_any_step_it_goes_on_and_nobody_sees_half(sessions: Any) -
                 raise KilledError
 
         try:
-            outcome = archive(sessions, kill).write(found["record"])
+            outcome = archive(sessions, kill).write(found["record"]).outcome
         except KilledError:
             assert sessions.seen() == [], step
             assert archive(sessions).page("", None)["sessions"] == []
@@ -182,12 +207,12 @@ def test_killed_before_any_step_it_goes_on_and_nobody_sees_half(sessions: Any) -
             assert outcome == "written"
             break
     assert step > 5
-    assert archive(sessions).read("s", "") == found
+    assert read(sessions) == found
 
 
 def test_who_begins_a_session_meanwhile_is_not_mixed_with_it(sessions: Any) -> None:
     fill(sessions)
-    found = archive(sessions).read("s", "")
+    found = read(sessions)
     assert found is not None
     whole = sessions.seen()
     for step in range(1, 25):
@@ -197,7 +222,7 @@ def test_who_begins_a_session_meanwhile_is_not_mixed_with_it(sessions: Any) -> N
             if number == step:
                 sessions.say(("user", "new"), ("assistant", "yes"), identity=f"new-{step}")
 
-        outcome = archive(sessions, come).write(found["record"])
+        outcome = archive(sessions, come).write(found["record"]).outcome
 
         seen = sessions.seen()
         if outcome == "written":
@@ -234,7 +259,7 @@ def plain_record(said: Any, **more: Any) -> dict[str, Any]:
 def test_messages_become_the_exchanges_that_they_would_have_been(
     sessions: Any, roles: str, exchanges: int, seen: str
 ) -> None:
-    assert archive(sessions).write(plain_record(messages(*roles.split()))) == "written"
+    assert write(sessions, plain_record(messages(*roles.split()))) == "written"
 
     (listed,) = archive(sessions).page("", None)["sessions"]
     assert listed["exchanges"] == exchanges
@@ -268,7 +293,7 @@ def test_messages_become_the_exchanges_that_they_would_have_been(
 )  # fmt: skip
 def test_what_is_no_record_is_refused_and_nothing_is_written(sessions: Any, record: Any) -> None:
     with pytest.raises(errors.InvalidRequestError):
-        archive(sessions).write(record)
+        write(sessions, record)
 
     assert sessions.store.partition() == {}
 

@@ -75,7 +75,7 @@ def fill(sessions: Any) -> None:
         record(sessions, f"c{number}")
     add(waiting := sessions.begin("old-waiting"), said("user", "old and unanswered"))
     waiting.save(5)
-    for call_id in ("tool", "of the summary", "somebody else's"):
+    for call_id in ("tool", "of the summary", "somebody else's", "c1-hedge", "tool-hedge"):
         record(sessions, call_id)
     beside = {
         keys.DIGEST: {
@@ -119,17 +119,7 @@ def test_records_of_calls_may_stay(sessions: Any) -> None:
 
     delete(sessions, records=False)
 
-    assert len(calls_left(sessions)) == 5
-
-
-def test_what_lives_is_left_where_only_the_rest_of_the_dead_is_meant(sessions: Any) -> None:
-    fill(sessions)
-    assert delete(sessions, living=False) is None
-    assert len(sessions.seen()) == 4
-
-    sessions.clock.now_ms += 3_700_000
-    assert sessions.seen() == []
-    assert delete(sessions, living=False).items == 11
+    assert len(calls_left(sessions)) == 7
 
 
 def test_there_may_be_nothing(sessions: Any) -> None:
@@ -295,3 +285,32 @@ def test_a_damaged_head_is_deleted_too(sessions: Any, damage: dict[str, Any]) ->
 
     assert delete(sessions).items == 11
     assert sessions.seen() == []
+
+
+def test_writers_who_never_pause_do_not_hold_it_up(sessions: Any) -> None:
+    """An event comes in front of each write of whoever deletes, and he reads all of it once."""
+    fill(sessions)
+    came: list[int] = []
+    outlined: list[str] = []
+    outline = sessions.store.outline
+
+    def counted(pk: str, *, deadline_ms: int) -> list[Item]:
+        outlined.append(pk)
+        return outline(pk, deadline_ms=deadline_ms)
+
+    def come(number: int) -> None:
+        hidden = sessions.store.get(Key(PK, keys.HEAD), deadline_ms=0).expires_at
+        if hidden is not None and hidden > sessions.clock.now_ms // 1_000 and number > 1:
+            for _ in range(5):
+                came.append(number)
+                sessions.say(
+                    ("user", "old q"), ("assistant", "old a"), identity=f"came-{len(came)}"
+                )
+
+    sessions.store.outline = counted
+
+    delete(sessions, come)
+
+    assert len(came) > 5, "more came than the first margin has room for"
+    assert not [item for item in sessions.store.partition().values() if is_old(item)]
+    assert len(outlined) <= 3, "the head alone is read again"

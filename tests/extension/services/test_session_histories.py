@@ -55,7 +55,7 @@ class Delivery:
         self.work, self.identity, self.number = work, identity, number
         self.said: list[str] = []
         self.answered = 0
-        self.cleared = False
+        self.cleared = self.expired = False
 
 
 class Histories(RuleBasedStateMachine):
@@ -72,6 +72,7 @@ class Histories(RuleBasedStateMachine):
         self.identities: list[str] = []
         self.acknowledged: dict[str, list[str]] = {}
         self.order: list[str] = []
+        self.metadata: dict[str, int] = {}
         self.begun = 0
 
     # What happens
@@ -101,8 +102,9 @@ class Histories(RuleBasedStateMachine):
         delivery = self.pick(which)
         delivery.said.clear()
         delivery.answered, delivery.cleared = 0, True
-        self.forget()
-        delivery.work.append([], metadata={"cleared by": delivery.number}, clear=True)
+        self.acknowledged.clear()
+        self.order.clear()
+        delivery.work.append([], metadata={"by": delivery.number}, metadata_keys=["by"], clear=True)
 
     @precondition(lambda self: self.deliveries)
     @rule(which=numbers, plan=faults, other=numbers, end=st.booleans())
@@ -140,6 +142,8 @@ class Histories(RuleBasedStateMachine):
     def pass_time(self, seconds: int) -> None:
         self.clock.jump("wall", seconds)
         self.forget()
+        for delivery in self.all:
+            delivery.expired = delivery.expired or delivery.work.version > 0
 
     @rule(where=numbers, how=numbers, plan=faults, other=numbers)
     def look(self, where: int, how: int, plan: list[str], other: int) -> None:
@@ -169,6 +173,8 @@ class Histories(RuleBasedStateMachine):
                 for each in self.all
                 if each.identity == identity
             ), f"{identity} mixes what two deliveries said"
+        known = {key: window["metadata"].get(key) for key in self.metadata}
+        assert known == self.metadata, "metadata was lost"
         self.forget_hidden()
         for identity, said in self.acknowledged.items():
             assert seen.get(identity, [])[: len(said)] == said, f"{identity} was lost"
@@ -204,9 +210,10 @@ class Histories(RuleBasedStateMachine):
         delivery.said.append(text)
         if role == "assistant":
             delivery.answered = len(delivery.said)
+        key = f"of {delivery.number}"
         delivery.work.append(
             [{"role": role, "content": text, "metadata": {}, "at_epoch_ms": 1}],
-            metadata=None, clear=False,
+            metadata={key: len(delivery.said)}, metadata_keys=[key], clear=False,
         )  # fmt: skip
 
     def attempt(self, plan: list[str], other: int, act: Any) -> bool:
@@ -246,8 +253,10 @@ class Histories(RuleBasedStateMachine):
             if turn["content"].startswith(f"{delivery.identity}/")
         ]
         alone = all(d is delivery for d in self.all if d.identity == delivery.identity)
-        if alone and not delivery.cleared and delivery.answered:
+        if alone and not (delivery.cleared or delivery.expired):
             assert stands == delivery.said[: delivery.answered]
+            if delivery.said:
+                self.metadata[f"of {delivery.number}"] = len(delivery.said)
         if stands:
             self.acknowledged[delivery.identity] = stands
 
@@ -262,18 +271,27 @@ class Histories(RuleBasedStateMachine):
         return work.window()
 
     def forget_hidden(self) -> None:
-        """Forget what stands before a `clear`, which is written later than it is said."""
+        """Forget what a `clear` hides: all that stands before the exchange that it was said in.
+
+        A `clear` has its place in the session's order when it is written, later than it is said:
+        what was acknowledged in between is hidden too.
+        """
         head = self.inner.get(Key(PK, keys.HEAD), deadline_ms=0)
-        if head is None or not any(delivery.cleared for delivery in self.all):
+        first = 0 if head is None else head.attributes["first_exchange"]
+        if first not in {self.number_of(each.identity) for each in self.all if each.cleared}:
             return
         for identity in [*self.acknowledged]:
-            item = self.inner.get(Key(PK, keys.exchange_sk(identity)), deadline_ms=0)
-            if item and item.attributes["number"] < head.attributes["first_exchange"]:
+            if 0 < self.number_of(identity) < first:
                 del self.acknowledged[identity]
+
+    def number_of(self, identity: str) -> int:
+        item = self.inner.get(Key(PK, keys.exchange_sk(identity)), deadline_ms=0)
+        return item.attributes["number"] if item else 0
 
     def forget(self) -> None:
         self.acknowledged.clear()
         self.order.clear()
+        self.metadata.clear()
 
 
 def profile(examples: int) -> settings:

@@ -1,6 +1,5 @@
 """Every store behind one fixture, the DynamoDB ones over servers that others wrote."""
 
-import logging
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -9,9 +8,10 @@ import pytest
 
 from fakes.clocks import HandClock
 from fakes.ministack import serve_ministack
+from fakes.moto_server import serve_moto
 from fakes.redis_servers import RedisServer, serve_redis, serve_redis_cluster
 from lambdallm_extension.aws.credentials import CredentialSource
-from lambdallm_extension.ports import Store
+from lambdallm_extension.ports import Key, Store
 from lambdallm_extension.settings import Settings, SystemClock
 from lambdallm_extension.stores import open_store
 
@@ -75,17 +75,9 @@ def ministack(tmp_path_factory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def moto() -> Iterator[str]:
     """Endpoint of moto's server in a thread, with the table."""
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    server_module = pytest.importorskip("moto.server")
-    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        endpoint = f"http://{host}:{port}"
+    with serve_moto() as endpoint:
         create_table(endpoint)
         yield endpoint
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -121,6 +113,17 @@ def open_at() -> Iterator[Callable[..., Store]]:
 def partition() -> str:
     """A partition that no other test writes."""
     return f"TEST#{uuid.uuid4()}"
+
+
+@pytest.fixture
+def key(partition: str) -> Key:
+    return Key(partition, "HEAD")
+
+
+@pytest.fixture
+def waits() -> list[float]:
+    """What a store would have slept, if it is told so."""
+    return []
 
 
 @pytest.fixture

@@ -89,17 +89,6 @@ def account() -> Iterator[AwsAccount]:
     account.close()
 
 
-@pytest.fixture(scope="session")
-def moto() -> Iterator[str]:
-    """A DynamoDB, and an IAM whose policies hold when they are told to."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
-
-
 @pytest.fixture
 def tables(moto: str) -> Iterator[Any]:
     """A client of that DynamoDB, in which the table is as it should be."""

@@ -6,28 +6,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
-from fakes.session_commands import OWNER, close, create_table, say
+from fakes.moto_server import make_table
+from fakes.redis_servers import serve_redis
+from fakes.session_commands import OWNER, close, say
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A client of a DynamoDB of its own."""
-    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(variable, "testing")
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    moto = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://{host}:{port}")
-    client = boto3.client("dynamodb")
-    yield client
-    client.close()
-    moto.stop()
+def server(dynamodb: Any) -> Any:
+    """A client of a DynamoDB that other tests use, too."""
+    return dynamodb
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[str]:
+    """URL of a Redis of its own."""
+    with serve_redis(tmp_path) as served:
+        yield served.url
 
 
 @pytest.fixture(params=["sqlite", "dynamodb"])
@@ -35,8 +31,10 @@ def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_p
     """A store with three sessions in it, as its URL."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/sessions.db"
+    elif request.param == "redis":
+        url = request.getfixturevalue("redis")
     else:
-        url = f"dynamodb://{create_table(request.getfixturevalue('server'), 'pk', 'sk')}"
+        url = f"dynamodb://{make_table(request.getfixturevalue('server'), 'pk', 'sk')}"
     monkeypatch.setenv("LAMBDALLM_STORE", url)
     say("ada", "", "Hello", "Hi Ada!")
     say("ada", OWNER, "My secret is é😀", "Noted.", "And?", "Nothing.")

@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from fakes.aws_account import AwsAccount
-from fakes.session_commands import OWNER, close, create_table, listed, ran, run, say
+from fakes.moto_server import make_table
+from fakes.session_commands import OWNER, close, listed, ran, run, say
 from lambdallm import Session, _settings, handler
 from lambdallm.testing import MockLambdaContext
 from lambdallm_cli.commands import lambdallm as command
@@ -91,7 +92,7 @@ def test_an_owner_or_an_age_may_say_which_ones(store: str, monkeypatch: Any) -> 
     assert ran("delete", "--owner", "", "--store", store, "--yes")["deleted"] == 2
     assert listed(store) == [("ada", OWNER)]
     now = _settings.epoch_ms()
-    monkeypatch.setattr("lambdallm_cli.sessions._settings.epoch_ms", lambda: now + 7_200_000)
+    monkeypatch.setattr("lambdallm_cli.sessions_asked._settings.epoch_ms", lambda: now + 7_200_000)
     assert ran("delete", "--older-than", "1h", "--store", store, "--yes")["deleted"] == 1
     assert listed(store) == []
 
@@ -124,7 +125,7 @@ def test_records_of_its_calls_go_with_it(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_store_of_a_deployed_function_is_meant(
     server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = f"dynamodb://{create_table(server, 'pk', 'sk')}"
+    url = f"dynamodb://{make_table(server, 'pk', 'sk')}"
     monkeypatch.setenv("LAMBDALLM_STORE", url)
     say("ada", "", "Hello", "Hi")
     close()
@@ -181,7 +182,7 @@ def test_every_command_explains_itself_with_an_example(verb: str) -> None:
 
 
 def test_a_table_of_many_sessions_is_listed_whole(server: Any) -> None:
-    name = create_table(server, "pk", "sk")
+    name = make_table(server, "pk", "sk")
     for number in range(60):
         head = {"schema": {"N": "1"}, "exchanges": {"N": "1"}, "at": {"N": str(number)}}
         server.put_item(
@@ -220,7 +221,7 @@ def test_a_store_that_stumbles_is_asked_again(store: str, monkeypatch: pytest.Mo
 def test_large_values_go_too_even_where_one_was_lost(
     server: Any, monkeypatch: pytest.MonkeyPatch, lost: bool
 ) -> None:
-    name = create_table(server, "pk", "sk")
+    name = make_table(server, "pk", "sk")
     monkeypatch.setenv("LAMBDALLM_STORE", f"dynamodb://{name}")
     say("ada", "", "q" * 900_000, "a" * 500_000)
     close()

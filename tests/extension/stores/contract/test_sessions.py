@@ -132,3 +132,70 @@ def test_a_failed_read_raises_and_the_next_save_erases_nothing(store, durability
     assert [turn["content"] for turn in fleet.window()] == [
         "first asks", "first hears", "third asks", "third hears",
     ]  # fmt: skip
+
+
+def at_once(count, work):
+    """Run `work(number)` in threads that start together, and return what they raised."""
+    gate, failures = threading.Barrier(count), []
+
+    def run(number):
+        gate.wait()
+        try:
+            work(number)
+        except errors.ExtensionError as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return failures
+
+
+@pytest.mark.parametrize("clear", [False, True])
+def test_events_at_once_that_change_different_keys_all_win(store, without, clear):
+    """Half of them change theirs twice, once in an exchange that is open already."""
+    without("moto", "it fails where a request comes while it answers another one")
+    fleet = Fleet(store)
+    first = fleet.begin(0, "first")
+    say(first, "first")
+    first.append([], metadata={"removed": 1, "stays": "\N{SLIGHTLY SMILING FACE}"}, clear=False)
+    first.save(30)
+    large = "x" * 5_000
+
+    def change(number):
+        work = fleet.begin(number % ENVIRONMENTS, f"w{number}")
+        work.window()
+        mine = {"removed": 1, "stays": 0, f"key {number}": large}
+        if number % 2:
+            work.append([], metadata={f"key {number}": 0}, metadata_keys=[f"key {number}"],
+                        clear=clear)  # fmt: skip
+            work.save(30)
+        if number == 0:
+            del mine["removed"]
+        say(work, f"w{number}")
+        work.append([], metadata=mine, metadata_keys=[f"key {number}", *["removed"][number:]],
+                    clear=clear)  # fmt: skip
+        work.save(30)
+
+    assert at_once(8, change) == []
+    assert fleet.begin(0, "reader").window()["metadata"] == {
+        "stays": "\N{SLIGHTLY SMILING FACE}", **{f"key {number}": large for number in range(8)},
+    }  # fmt: skip
+
+
+def test_writers_in_a_hurry_are_never_told_that_they_are_too_many(store, request, without):
+    without("moto", "it fails where a request comes while it answers another one")
+    slow = request.node.callspec.params["store"] in ("ministack", "s3")
+    writers, rounds = 6, 4 if slow else 40
+    fleet = Fleet(store)
+
+    def write(number):
+        for each in range(rounds):
+            work = fleet.begin(number % ENVIRONMENTS, f"w{number}-{each}")
+            say(work, f"w{number}-{each}")
+            work.save(30)
+
+    assert at_once(writers, write) == []
+    assert len(fleet.window()) == 2 * writers * rounds

@@ -1,33 +1,21 @@
 """The DynamoDB store behind a proxy that does what can go wrong."""
 
-import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from fakes.connections import ConnectionServer
+from fakes.dice import HighDice
 from lambda_runtime_api import http1
 from lambdallm_extension.aws.client import AwsClient
 from lambdallm_extension.aws.credentials import CredentialSource
-from lambdallm_extension.ports import Key
 from lambdallm_extension.settings import Settings, SystemClock
 from lambdallm_extension.stores.dynamodb import DynamoDBStore
 
 TABLE = "lambdallm-contract"
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
-
-
-class HighDice:
-    """Chance that always takes the upper end, so that waits show their bounds."""
-
-    def uniform(self, low, high):
-        return high
-
-
-@pytest.fixture
-def waits():
-    return []
 
 
 @pytest.fixture
@@ -59,12 +47,7 @@ def direct(connect, ministack):
     return connect(ministack)
 
 
-@pytest.fixture
-def key(partition):
-    return Key(partition, "HEAD")
-
-
-class FaultProxy:
+class FaultProxy(ConnectionServer):
     """Stands before a DynamoDB server and does to each request what the plan says next.
 
     Plan entries: `pass`, `lose` (forward, then close without an answer), `drop` (close without
@@ -77,23 +60,10 @@ class FaultProxy:
         self._upstream = upstream.rpartition(":")[2]
         self.plan: list = []
         self.operations: list[str] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._open: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
+        super().__init__()
+        self.url = f"http://127.0.0.1:{self.port}"
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connected, _ = self._listener.accept()
-            except OSError:
-                return
-            self._open.append(connected)
-            self._threads.append(threading.Thread(target=self._serve, args=(connected,)))
-            self._threads[-1].start()
-
-    def _serve(self, connected: socket.socket) -> None:
+    def serve(self, connected: socket.socket) -> None:
         reader = http1.Reader(requests=True)
         try:
             with connected:
@@ -129,15 +99,6 @@ class FaultProxy:
             upstream.sendall(http1.encode_request("POST", head.target, headers, body))
             answer, content = http1.receive(http1.Reader(requests=False), upstream.recv)
         return http1.encode_response(answer.status, [], content)
-
-    def stop(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for connected in self._open:
-            with contextlib.suppress(OSError):  # It is closed already.
-                connected.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join()
 
 
 @pytest.fixture

@@ -2,28 +2,16 @@
 
 import contextlib
 import socket
-import threading
 from collections.abc import Iterator
 
 import pytest
 
-from lambdallm_extension.ports import Key
+from fakes.connections import ConnectionServer
+from fakes.dice import HighDice
 from lambdallm_extension.settings import Settings, SystemClock
 from lambdallm_extension.stores.redis import RedisStore
 from lambdallm_extension.stores.redis_nodes import Nodes
 from lambdallm_extension.stores.redis_urls import parse_url
-
-
-class HighDice:
-    """Chance that always takes the upper end, so that waits show their bounds."""
-
-    def uniform(self, low, high):
-        return high
-
-
-@pytest.fixture
-def waits():
-    return []
 
 
 @pytest.fixture
@@ -54,12 +42,7 @@ def direct(connect, redis_server):
     return connect(redis_server.url)
 
 
-@pytest.fixture
-def key(partition):
-    return Key(partition, "HEAD")
-
-
-class RedisProxy:
+class RedisProxy(ConnectionServer):
     """Stands before a Redis and does to each script that is run what the plan says next.
 
     Plan entries: `pass`, `lose` (forward, then close without an answer), `drop` (close without
@@ -68,30 +51,17 @@ class RedisProxy:
     """
 
     def __init__(self, port: int) -> None:
-        self.port = port
+        self.server_port = port
         self.plan: list = []
         self.scripts = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._open: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
+        super().__init__()
+        self.url = f"redis://127.0.0.1:{self.port}"
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connected, _ = self._listener.accept()
-            except OSError:
-                return
-            self._open.append(connected)
-            self._threads.append(threading.Thread(target=self._serve, args=(connected,)))
-            self._threads[-1].start()
-
-    def _serve(self, connected: socket.socket) -> None:
+    def serve(self, connected: socket.socket) -> None:
         with (
             contextlib.suppress(OSError, EOFError),
             connected,
-            socket.create_connection(("127.0.0.1", self.port)) as server,
+            socket.create_connection(("127.0.0.1", self.server_port)) as server,
             connected.makefile("rb") as commands,
             server.makefile("rb") as replies,
         ):
@@ -117,15 +87,6 @@ class RedisProxy:
             return False
         connected.sendall(reply)
         return True
-
-    def stop(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for connected in self._open:
-            with contextlib.suppress(OSError):  # It is closed already.
-                connected.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join()
 
 
 def read_resp(stream) -> bytes:

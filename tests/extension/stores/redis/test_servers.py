@@ -157,7 +157,7 @@ def test_after_a_failover_the_name_leads_to_the_new_primary(
         try:
             other.admin.replicaof("NO", "ONE")
             replicate(redis_server, other)
-            proxy.port = other.port  # of new connections; the one that is open leads to the old one
+            proxy.server_port = other.port  # the connection that is open leads to the old one
 
             assert store.add_if(Add(key, {"n": 1}), deadline_ms=deadline_ms).attributes == {"n": 2}
             assert store.get(key, deadline_ms=deadline_ms).attributes == {"n": 2}
