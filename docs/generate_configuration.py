@@ -26,6 +26,7 @@ _TYPES: dict[str, Schema] = {
     schema.INTEGER: {"type": "integer"},
     schema.NUMBER: {"type": "number"},
     schema.DECIMAL: {"type": ["number", "string"], "pattern": "^[0-9]+(\\.[0-9]*)?$"},
+    schema.USD: {"type": ["number", "string"], "pattern": "^[0-9]+(\\.[0-9]*)?$"},
     schema.USD_PER_MILLION: {
         "type": ["number", "string"],
         "pattern": "^[0-9]+(\\.[0-9]{0,6}0*)?$",

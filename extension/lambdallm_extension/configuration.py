@@ -6,6 +6,7 @@ lambdallm.yaml ──packaging──► lambdallm.json ──► Configuration
 from __future__ import annotations
 
 from lambda_runtime_api.declarations import NamedTuple
+from lambdallm_extension.budget_settings import Budget, SpendingRules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ class Configuration(NamedTuple):
         default_model: Asked when neither the handler nor the call names one; "" for the default.
         problems: Sentences about what was wrong in the file, to log once.
         default_region: AWS region where no variable names one, "" for none.
+        budgets: What may be spent.
+        spending: What to do with what cannot be bounded.
         prices: Of models whose price the user knows better, in USD for a million tokens by kind,
             as they are written; or `{"like": MODEL}`.
     """
@@ -94,6 +97,8 @@ class Configuration(NamedTuple):
     default_model: str = ""
     problems: tuple[str, ...] = ()
     default_region: str = ""
+    budgets: tuple[Budget, ...] = ()
+    spending: SpendingRules = SpendingRules()
     prices: Mapping[str, Mapping[str, str]] = {}
 
 
@@ -114,6 +119,56 @@ def from_document(document: Mapping[str, Any], problems: tuple[str, ...] = ()) -
         problems=problems,
         default_region=defaults.get("region", ""),
         prices=document.get("cost", {}).get("prices", {}),
+        budgets=_budgets(document.get("cost", {})),
+        spending=_spending(document.get("cost", {})),
+    )
+
+
+def _budgets(cost: Mapping[str, Any]) -> tuple[Budget, ...]:
+    """Return the budgets of a file: two of the whole organisation, and any others by name."""
+    if "broken_budget" in cost:
+        why = (
+            "Nothing is spent, because a budget in lambdallm.yaml cannot be read: "
+            f"{cost['broken_budget']} `lambdallm check` names all that is wrong."
+        )
+        return (Budget("lambdallm.yaml", "organisation", "", "all", stopped=True, why=why),)
+    zone = cost.get("time_zone", "UTC")
+    reaction = cost.get("on_budget_exceeded", "block")
+    made = [
+        Budget(name, "organisation", "", window, _pico_usd(said), zone, reaction)
+        for name, window in (("daily", "day"), ("monthly", "month"))
+        if (said := cost.get("budget", {}).get(name)) is not None
+    ]
+    for name, said in cost.get("budgets", {}).items():
+        made.append(
+            Budget(
+                name,
+                said.get("scope", "organisation"),
+                said.get("id", ""),
+                said.get("window", "day"),
+                _pico_usd(said["limit"]),
+                said.get("time_zone", zone),
+                said.get("on_exceeded", reaction),
+                _pico_usd(said.get("outage_allowance", "0")),
+            )
+        )
+    return tuple(made)
+
+
+def _pico_usd(said: object) -> int:
+    """Return USD as pico-USD; what is below one of them is dropped: a limit is never widened."""
+    from decimal import Decimal
+
+    return int(Decimal(str(said)) * 1_000_000_000_000)
+
+
+def _spending(cost: Mapping[str, Any]) -> SpendingRules:
+    usual = SpendingRules()
+    return SpendingRules(
+        unpriced=cost.get("unpriced", usual.unpriced),
+        unbounded=cost.get("unbounded", usual.unbounded),
+        unmetered=cost.get("unmetered", usual.unmetered),
+        downgrade_to=cost.get("downgrade_to", usual.downgrade_to),
     )
 
 

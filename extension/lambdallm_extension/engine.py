@@ -288,6 +288,8 @@ class Engine:
         persisted = self.invocations.wait_persisted(left)
         left = max(0.0, until - self.clock.monotonic())
         persisted = self._parts.recorder().wait(left) and persisted
+        left = max(0.0, until - self.clock.monotonic())
+        persisted = self._parts.flush_budgets(left) and persisted
         if not persisted:
             self._parts.store_health.failed()
         return persisted and settled
@@ -302,6 +304,7 @@ class Engine:
         self._parts.streams.settle_all()
         self._under_way.report()
         self.wait_persisted(seconds)
+        self._parts.flush_budgets(seconds, last=True)
         dropped = self._parts.recorder().abandon()
         if dropped.records:
             self.telemetry.drop(dropped.records, epoch_ms=self.clock.epoch_ms())

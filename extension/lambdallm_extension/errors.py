@@ -5,6 +5,7 @@
     ├── SettingError                       configuration      somebody must change a setting
     ├── DeadlineError                      deadline_exceeded  the invocation has no time left
     ├── OverloadedError                    sidecar            too much is waiting already
+    ├── BudgetExceededError                budget_exceeded    the money is spent, or may be
     ├── ProviderError                      model_invocation   a model's API refused or failed
     └── StoreError                         state
         ├── StoreUnavailableError                             a read failed; nothing was written
@@ -77,6 +78,18 @@ class OverloadedError(ExtensionError):
     """A queue of ours is full. Nothing was done."""
 
     retryable = True
+
+
+class BudgetExceededError(ExtensionError):
+    """A budget has no room for what a call can cost. The call was not made."""
+
+    code = "budget_exceeded"
+    source = "budget"
+
+    def __init__(self, detail: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds
+        self.retryable = retry_after_seconds is not None
 
 
 class ProviderError(ExtensionError):

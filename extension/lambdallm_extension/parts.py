@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from lambdallm_extension.model_ports import Dialect, Provider
     from lambdallm_extension.ports import Clock, Random, Store, Telemetry
     from lambdallm_extension.price_book.pricing import Pricing
+    from lambdallm_extension.services.budgets import Budgets
     from lambdallm_extension.services.embedding import Embedding
     from lambdallm_extension.services.passing import Passing
     from lambdallm_extension.services.remembering import Remembering
+    from lambdallm_extension.services.spending import Spending
     from lambdallm_extension.services.tasks import Workers
     from lambdallm_extension.settings import Settings
 
@@ -52,6 +54,7 @@ class Parts:
         log: Callable[[str], None],
     ) -> None:
         """Open nothing yet."""
+        self._log = log
         self._settings = settings
         self._workers = workers
         self._clock = clock
@@ -69,6 +72,8 @@ class Parts:
         self._chat: Chat | None = None
         self._embedding: Embedding | None = None
         self._passing: Passing | None = None
+        self._budgets: Budgets | None = None
+        self._spending: Spending | None = None
         self._remembering: Remembering | None = None
         self._providers: dict[str, Provider] = {}
         self.store_health = StoreHealth(clock)
@@ -217,10 +222,7 @@ class Parts:
 
     def recorder(self) -> Recorder:
         """Return the writer of call records; without a store it keeps none."""
-        try:
-            store = self.store()
-        except errors.SettingError:
-            store = None
+        store = self._store_or_none()
         with self._lock:
             if self._recorder is None:
                 self._recorder = Recorder(store, self._workers, self._clock, self.store_health)
@@ -302,5 +304,54 @@ class Parts:
                 )
             return self._pricing
 
+    def flush_budgets(self, seconds: float, *, last: bool = False) -> bool:
+        """Return what is leased and not needed, and tell what was spent; False where that failed.
+
+        Args:
+            seconds: At most so long.
+            last: The environment ends.
+        """
+        budgets = self._budgets
+        if budgets is None:
+            return True
+        try:
+            budgets.flush(deadline_ms=self._clock.epoch_ms() + round(seconds * 1_000), last=last)
+        except errors.ExtensionError:
+            return False  # it is tried again at the next end; nothing is spent twice meanwhile
+        return True
+
+    def spending(self) -> Spending:
+        """Return what says whether a call may be made."""
+        from lambdallm_extension.services.budget_rules import BudgetRules
+        from lambdallm_extension.services.budgets import Budgets
+        from lambdallm_extension.services.spending import Spending
+
+        pricing = self.pricing()
+        with self._lock:
+            if self._spending is None:
+                configuration = self._settings.configuration
+                rules = BudgetRules(
+                    configuration.budgets, self._store_or_none, self._clock, self._log
+                )
+                self._budgets = Budgets(
+                    rules.current, self.store, self._clock, self._environment_id, self._log
+                )
+                self._spending = Spending(
+                    self._budgets,
+                    pricing,
+                    self._clock,
+                    configuration.spending,
+                    self._settings.function_name,
+                )
+            return self._spending
+
+    def _store_or_none(self) -> Store | None:
+        try:
+            return self.store()
+        except errors.SettingError:
+            return None
+
     def _books(self) -> Books:
-        return Books(self.recorder(), self.pricing(), self._clock, self._environment_id)
+        return Books(
+            self.recorder(), self.pricing(), self._clock, self._environment_id, self.spending()
+        )

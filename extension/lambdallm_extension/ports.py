@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from lambdallm_extension.domain.call_bounds import Bound
     from lambdallm_wire.chat import Usage
 
     Value = None | bool | int | str | Sequence["Value"] | Mapping[str, "Value"]
@@ -289,6 +290,10 @@ class Used(NamedTuple):
 
 class Prices(Protocol):
     """What a call costs."""
+
+    def most_pico_usd(self, model: str, bound: Bound, *, epoch_ms: int, region: str) -> int | None:
+        """Return the most that a call within a bound can cost; None where nobody knows a price."""
+        ...
 
     def prepare(self, model: str) -> None:
         """Look beside the call for what its price will be asked by. Never waits, never raises."""

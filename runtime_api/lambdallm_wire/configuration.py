@@ -10,6 +10,7 @@ A path is written with dots; `*` stands for a name that the user chooses.
 from __future__ import annotations
 
 from lambdallm_wire import names
+from lambdallm_wire.configuration_costs import COST_SETTINGS
 from lambdallm_wire.configuration_kinds import (
     DECIMAL,
     DEPLOYING,
@@ -20,6 +21,7 @@ from lambdallm_wire.configuration_kinds import (
     SCALAR,
     TEXT,
     TEXTS,
+    USD,
     USD_PER_MILLION,
     USED,
     Setting,
@@ -28,7 +30,7 @@ from lambdallm_wire.configuration_kinds import (
 __all__ = [
     "BUILT_IN", "COMPILED_FILE", "COMPILED_FORMAT", "DECIMAL", "DEPLOYING", "ENVIRONMENTS", "FILE",
     "HEADERS", "INTEGER", "KINDS", "LATER", "NUMBER", "SCALAR", "SETTINGS", "SHORTHAND", "TEXT",
-    "TEXTS", "USD_PER_MILLION", "USED", "Setting",
+    "TEXTS", "USD", "USD_PER_MILLION", "USED", "Setting",
 ]  # fmt: skip
 
 TYPE_CHECKING = False
@@ -288,47 +290,7 @@ SETTINGS: Final = (
         default="10",
         example="5",
     ),
-    Setting(
-        "cost.prices.*.input",
-        USD_PER_MILLION,
-        "What a model's input costs, in the place of the price book; NAME is `provider/model`, an "
-        "id of Bedrock's, or an ARN, in quotes.",
-        least=0,
-        example="'0.25'",
-    ),
-    Setting("cost.prices.*.output", USD_PER_MILLION, "Its output.", least=0, example="'2.00'"),
-    *(
-        Setting(
-            f"cost.prices.*.{kind}",
-            USD_PER_MILLION,
-            meaning,
-            least=0,
-            default="unknown",
-            example=example,
-        )
-        for kind, meaning, example in (
-            ("cache_read", "What is read from its cache.", "'0.025'"),
-            ("cache_write_5m", "What is written to it for five minutes.", "'0.3125'"),
-            ("cache_write_1h", "What is written to it for longer.", "'0.5'"),
-        )
-    ),
-    Setting(
-        "cost.prices.*.like",
-        TEXT,
-        "In the place of all these: a model of the price book whose price it has.",
-        example="us.anthropic.claude-haiku-5-5",
-    ),
-    Setting("cost.budget.daily", DECIMAL, "USD a day.", least=0, example="50.0", effect=LATER),
-    Setting(
-        "cost.budget.monthly", DECIMAL, "USD a month.", least=0, example="1000.0", effect=LATER
-    ),
-    Setting(
-        "cost.on_budget_exceeded",
-        SCALAR,
-        "What happens beyond it.",
-        example="downgrade",
-        effect=LATER,
-    ),
+    *COST_SETTINGS,
     Setting(
         "cost.routing.strategy",
         SCALAR,

@@ -249,8 +249,14 @@ def _check_value(value: Any, setting: schema.Setting, path: Path, faults: Faults
     ):
         faults.error(path, f"{_found(value, path)} is not {setting.values()}.")
         return None
-    is_price = kind == schema.USD_PER_MILLION
-    return _check_price(str(value), setting, path, faults) if is_price else value
+    return _as_written(value, setting, path, faults)
+
+
+def _as_written(value: Any, setting: schema.Setting, path: Path, faults: Faults) -> Any:
+    """Keep money digit by digit: a number of binary digits would be another one."""
+    if setting.kind == schema.USD_PER_MILLION:
+        return _check_price(str(value), setting, path, faults)
+    return str(value) if setting.kind == schema.USD else value
 
 
 def _check_price(text: str, setting: schema.Setting, path: Path, faults: Faults) -> str | None:
@@ -269,7 +275,7 @@ def _fits(value: Any, kind: str) -> bool:
         return _is_scalar(value)
     if kind == schema.INTEGER:
         return isinstance(value, int) and not isinstance(value, bool)
-    decimals = (schema.DECIMAL, schema.USD_PER_MILLION)
+    decimals = (schema.DECIMAL, schema.USD, schema.USD_PER_MILLION)
     return _is_decimal(value) if kind in decimals else _is_number(value)
 
 

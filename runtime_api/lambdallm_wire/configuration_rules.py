@@ -31,6 +31,20 @@ _KEY_LETTERS_MIN = 16
 _SHOWN_MAX = 20
 """Names of environments in one sentence."""
 
+SCOPES = ("organisation", "tenant", "user", "function", "model", "session", "tag")
+"""What a budget can be of."""
+
+_BUDGETS = {
+    "budget",
+    "budgets",
+    "on_budget_exceeded",
+    "time_zone",
+    "unpriced",
+    "unbounded",
+    "unmetered",
+}
+"""Keys under `cost` that say what may not be spent."""
+
 _SECRETS = {"secretsmanager": "secret:", "ssm": "parameter/"}
 
 
@@ -48,6 +62,7 @@ def check(document: Any, lines: Lines, environment: str = "") -> tuple[dict[str,
     held, faults = check_values(document)
     merged = overlay(held, environment)
     _check_rules(merged, faults)
+    _close_broken_budgets(merged, faults)
     faults.locate(lines, environment)
     return merged, faults
 
@@ -74,6 +89,7 @@ def _check_rules(held: dict[str, Any], faults: Faults) -> None:
     elif model is not None and not _check_model(path, model, (aliases, known), faults):
         del held["defaults"]["model"]
     _check_prices(held.get("cost", {}).get("prices", {}), faults)
+    _check_budgets(held.get("cost", {}).get("budgets", {}), faults)
     _check_region(("defaults",), held.get("defaults", {}), faults)
     _check_circles(held.get("models", {}), faults)
 
@@ -115,6 +131,30 @@ def _check_provider(name: str, provider: dict[str, Any], faults: Faults) -> bool
         said = "Without https, prompts and keys can be read on the way."
         faults.warn((*path, "base_url"), said)
     return kind != "own" or "class" in provider
+
+
+def _check_budgets(budgets: dict[str, Any], faults: Faults) -> None:
+    for name, budget in budgets.items():
+        path = ("cost", "budgets", name)
+        scope, _, tag = budget.get("scope", "organisation").partition(":")
+        if scope not in SCOPES or (scope == "tag") != bool(tag):
+            said = f"{shown(budget['scope'])} is no scope: {', '.join(SCOPES)}, `tag` with a name."
+            faults.error((*path, "scope"), said, nearest(scope, SCOPES))
+        if "limit" not in budget:
+            faults.error(path, "`limit` is missing: USD in each window.")
+        if not name.isascii() or not name.replace("-", "_").isidentifier():
+            faults.error(path, "A budget's name is made of letters, digits, '-' and '_'.")
+
+
+def _close_broken_budgets(held: dict[str, Any], faults: Faults) -> None:
+    """Let nothing be spent where a limit was meant that nobody can read: it was to hold."""
+    wrong = [
+        fault
+        for fault in faults
+        if fault.severity == "error" and _BUDGETS & {*fault.path} and "cost" in fault.path
+    ]
+    if wrong:
+        held.setdefault("cost", {})["broken_budget"] = wrong[0].sentence()
 
 
 def _check_prices(prices: dict[str, Any], faults: Faults) -> None:

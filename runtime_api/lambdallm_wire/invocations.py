@@ -31,6 +31,7 @@ class BeginRequest(TypedDict, total=False):
             that request, and not before.
         trace_id: The invocation's `X-Amzn-Trace-Id`: calls of other clients that carry the same
             trace are this unit's.
+        tenant: Whose the invocation is, for budgets: of a function with tenant isolation.
     """
 
     wire_version: int
@@ -44,6 +45,7 @@ class BeginRequest(TypedDict, total=False):
     forked: bool
     window_follows: bool
     trace_id: str
+    tenant: str
 
 
 class _Understood(TypedDict, total=False):

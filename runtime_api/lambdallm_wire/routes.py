@@ -64,6 +64,12 @@ PERFORMED: Final = Route(
 EMBED: Final = Route(
     "POST", "/v1/embed", "chat.EmbedRequest", "chat.EmbedResponse", "Turn texts into vectors."
 )
+TAG: Final = Route(
+    "POST", "/v1/tags", "budgets.TagRequest", "budgets.Tagged", "Say what calls are counted under."
+)
+BUDGETS: Final = Route(
+    "POST", "/v1/budgets", "budgets.BudgetsRequest", "budgets.BudgetsReply", "Say what is left."
+)
 HEALTH: Final = Route("GET", "/v1/health", None, "invocations.Health", "Say that it is alive.")
 RESTORED: Final = Route(
     "POST", "/v1/restored", None, "invocations.BeginReply", "Renew what a snapshot has cloned."
@@ -115,6 +121,7 @@ ARCHIVE_ROUTES: Final = (
 """For whoever looks after sessions; no handler needs them."""
 
 ROUTES: Final = (
-    BEGIN, END, WINDOW, APPEND, SAVE, CHAT, STREAM, PERFORMED, EMBED, HEALTH, RESTORED, PRICE,
+    BEGIN, END, WINDOW, APPEND, SAVE, CHAT, STREAM, PERFORMED, EMBED, TAG, BUDGETS, HEALTH,
+    RESTORED, PRICE,
     *ARCHIVE_ROUTES,
 )  # fmt: skip

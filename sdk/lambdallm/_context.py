@@ -8,8 +8,9 @@ from __future__ import annotations
 import sys
 
 from lambdallm import _errors, _messages, _raw_clients, _requests, _settings
-from lambdallm._messages import PICO_USD, ChatResponse
+from lambdallm._messages import ChatResponse
 from lambdallm._models import DefaultModel, ModelConfig, resolve
+from lambdallm._spending import Spends
 from lambdallm._work import Work
 from lambdallm_wire import routes
 
@@ -49,7 +50,7 @@ class Metrics:
         return dict(self._values)
 
 
-class LambdaLLMContext:
+class LambdaLLMContext(Spends):
     """One invocation, for its handler.
 
     Attributes:
@@ -79,6 +80,7 @@ class LambdaLLMContext:
         The last two are the decorator's: `system`, `max_tokens` and `temperature` of every
         call, None for what was not given, and the request's body as it came.
         """
+        super().__init__()
         settings = _settings.Settings.from_environ()
         self.model = model or DefaultModel(settings.model)
         self.timeout_strategy = timeout_strategy
@@ -95,9 +97,6 @@ class LambdaLLMContext:
         self._defaults = defaults or {}
         self._settings = settings
         self._session: Session | None = None
-        self._total_pico_usd = 0
-        self._own_providers_pico_usd = 0
-        self._unpriced_calls = 0
         self._calls = 0
         start_ms = self.remaining_time_ms
         self._reserve_ms = _reserve_ms(timeout_buffer, start_ms, in_lambda=settings.in_lambda)
@@ -116,23 +115,6 @@ class LambdaLLMContext:
     def should_checkpoint(self) -> bool:
         """Whether no more than `timeout_buffer` is left, so that no model is asked any more."""
         return self.remaining_time_ms < self._reserve_ms
-
-    # Money
-
-    @property
-    def total_cost(self) -> float:
-        """What this invocation's calls cost so far, in dollars."""
-        return self.total_cost_pico_usd / PICO_USD
-
-    @property
-    def total_cost_pico_usd(self) -> int:
-        """The same, exact, in 1e-12 dollars. Calls without a known price are not in it."""
-        return self._total_pico_usd + self._own_providers_pico_usd
-
-    @property
-    def unpriced_calls(self) -> int:
-        """Calls to models without a known price: the cost above is not all while this is not 0."""
-        return self._unpriced_calls
 
     # State
 
@@ -334,13 +316,8 @@ class LambdaLLMContext:
         return self._measure(ChatResponse(reply))
 
     def _book_replaced(self, response: ChatResponse) -> ChatResponse:
-        self._own_providers_pico_usd += response.cost_pico_usd or 0
+        self._pay(response.cost_pico_usd)
         return self._measure(response)
-
-    def _take_totals(self, totals: tuple[int, int]) -> None:
-        """Keep the unit's totals; of calls at once an older answer may be read later."""
-        self._total_pico_usd = max(self._total_pico_usd, totals[0])
-        self._unpriced_calls = max(self._unpriced_calls, totals[1])
 
     def _measure(self, response: ChatResponse) -> ChatResponse:
         self._calls += 1

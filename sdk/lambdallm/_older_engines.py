@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 OWN_VECTORS_VERSION = 4
-"""Of the wire: it brought vectors by providers of the user's own."""
+"""Of the wire: it brought vectors by providers of the user's own, tags, and budgets."""
 
 
 _WITHOUT = {

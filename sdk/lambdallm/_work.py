@@ -256,6 +256,11 @@ class Work:
                 raise _older_engines.refusal_of("after")
         return window
 
+    def control(self, route: routes.Route, message: dict[str, Any]) -> dict[str, Any]:
+        """Ask what needs no model and no session; nothing is billed, and twice is safe."""
+        reply: dict[str, Any] = self._ask(route, message)
+        return reply
+
     @property
     def identity(self) -> str:
         """Of its exchange, "" before it has begun with a session."""

@@ -7,6 +7,8 @@
     SESSION#<session id>   DIGEST                  its summary, where its memory is one
     SESSION#<session id>   VECTOR#000017           of exchange 17, where its memory is semantic
     CALL#<call id>         CALL                    one per model call
+    BUDGETS                RULE#<name>, STOP#…     what was changed of the configured budgets
+    BUDGET#<name>#<id>#<window>  HEAD, LEASE#<environment>   what may be spent, and who leases it
 
 Sort keys order as their numbers do: an exchange has six digits, and a turn's index of two or
 three digits carries a letter in front that sorts behind every single digit.
@@ -23,6 +25,9 @@ TURNS_PER_EXCHANGE_MAX = 1_000
 EXCHANGE_PREFIX = "EXCHANGE#"
 TURN_PREFIX = "TURN#"
 VECTOR_PREFIX = "VECTOR#"
+BUDGETS = "BUDGETS"
+BUDGET_PREFIX = "BUDGET#"
+LEASE_PREFIX = "LEASE#"
 HEAD = "HEAD"
 DIGEST = "DIGEST"
 CALL = "CALL"
@@ -40,16 +45,25 @@ def session_pk(session_id: str, owner: str = "") -> str:
     """Partition of a session. Neither an id nor a quoted owner holds `#`: no two are the same."""
     if not owner:
         return f"{SESSION_PREFIX}{session_id}"
-    quoted = "".join([c if c in _IN_OWNERS else _quoted(c) for c in owner])
-    return f"{SESSION_PREFIX}{quoted}#{session_id}"
+    return f"{SESSION_PREFIX}{quoted(owner)}#{session_id}"
 
 
 def parse_session_pk(pk: str) -> tuple[str, str]:
     """Return id and owner of a session's partition, the owner "" where it has none."""
     owner, _, session_id = pk.removeprefix(SESSION_PREFIX).rpartition("#")
-    first, *rest = owner.encode().split(b"%")
-    unquoted = first + b"".join([bytes([int(part[:2], 16)]) + part[2:] for part in rest])
-    return session_id, unquoted.decode("utf-8", "surrogatepass")
+    return session_id, unquoted(owner)
+
+
+def quoted(text: str) -> str:
+    """Return a text as it stands in a key: without `#`, and no two the same."""
+    return "".join([c if c in _IN_OWNERS else _quoted(c) for c in text])
+
+
+def unquoted(text: str) -> str:
+    """Return what `quoted` was given."""
+    first, *rest = text.encode().split(b"%")
+    plain = first + b"".join([bytes([int(part[:2], 16)]) + part[2:] for part in rest])
+    return plain.decode("utf-8", "surrogatepass")
 
 
 def _quoted(character: str) -> str:
@@ -82,6 +96,21 @@ def parse_turn_sk(sk: str) -> tuple[int, int]:
     """Return exchange and index of a turn's sort key."""
     _, exchange, index = sk.split("#")
     return int(exchange), int(index.lstrip("AB"))
+
+
+def budget_pk(name: str, scope_id: str, window: str) -> str:
+    """Partition of a budget's account: one id, one window. No name holds `#`, ids are quoted."""
+    return f"{BUDGET_PREFIX}{name}#{quoted(scope_id)}#{window}"
+
+
+def lease_sk(environment_id: str) -> str:
+    """Sort key of an environment's lease in an account."""
+    return f"{LEASE_PREFIX}{environment_id}"
+
+
+def warning_sk(percent: int) -> str:
+    """Sort key of what says that so much of an account is leased."""
+    return f"WARN#{percent}"
 
 
 def call_pk(call_id: str) -> str:

@@ -10,6 +10,7 @@ answered gpt-5-mini-2025… ┴─► names, the most exact first ─► cost.pr
 from __future__ import annotations
 
 from lambdallm_extension import price_book
+from lambdallm_extension.price_book import reservations
 from lambdallm_extension.price_book.own_prices import OwnPrices
 from lambdallm_wire.model_names import bedrock_id
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lambdallm_extension.aws.credentials import CredentialSource
+    from lambdallm_extension.domain.call_bounds import Bound
     from lambdallm_extension.ports import Clock, Used
     from lambdallm_extension.price_book import Book, Price
     from lambdallm_extension.price_book.profiles import InferenceProfiles
@@ -122,6 +124,25 @@ class Pricing:
                 self._found.clear()
             self._found[key] = price
         return price
+
+    def most_pico_usd(self, model: str, bound: Bound, *, epoch_ms: int, region: str) -> int | None:
+        """Return the most that a call within a bound can cost, on any tier it may be billed on.
+
+        None where nobody knows its price on the standard one.
+        """
+        regions = (
+            (region, "us") if self._family(model.partition("/")[0]) == "anthropic" else (region,)
+        )
+        known: list[int] = []
+        for tier in ("", "priority", "fast"):
+            for where in regions:
+                price = self.find(model, epoch_ms, where, tier=tier)
+                most = None if price is None else reservations.most_pico_usd(price, bound)
+                if most is not None:
+                    known.append(most)
+                elif not tier and where == region:
+                    return None
+        return max(known)
 
     def quote(
         self, model: str, usage: Usage, epoch_ms: int | None, *, region: str, tier: str

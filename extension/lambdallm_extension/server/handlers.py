@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lambdallm_extension.services.embedding import Embedding
     from lambdallm_extension.services.invocations import Invocations
     from lambdallm_extension.services.performing import Performing
+    from lambdallm_extension.services.spending import Spending
     from lambdallm_extension.services.works import Work
     from lambdallm_wire.codec import Message
     from lambdallm_wire.problems import Problem
@@ -49,6 +50,10 @@ class Models(Protocol):
 
     def pricing(self) -> Pricing:
         """Return who knows what calls cost."""
+        ...
+
+    def spending(self) -> Spending:
+        """Return who says what may be spent."""
         ...
 
 
@@ -81,6 +86,8 @@ class Handlers:
             _address(routes.CHAT): self._ask,
             _address(routes.PERFORMED): self._performed,
             _address(routes.EMBED): self._embed,
+            _address(routes.TAG): self._tag,
+            _address(routes.BUDGETS): self._budgets,
             _address(routes.HEALTH): self._health,
             _address(routes.RESTORED): self._restored,
             _address(routes.PRICE): self._price,
@@ -222,6 +229,19 @@ class Handlers:
         passed = self._invocations.find(work_id).totals.take_passed()
         if passed:
             turn["other_call_ids"] = [*passed, *(turn.get("other_call_ids") or ())]
+
+    def _tag(self, message: Message, _connection: int) -> Any:
+        from lambdallm_extension.server import budget_routes
+
+        checks.require(message, work_id=str)
+        return budget_routes.tag(message, self._invocations.find(message["work_id"]))
+
+    def _budgets(self, message: Message, _connection: int) -> Any:
+        from lambdallm_extension.server import budget_routes
+
+        checks.require(message, work_id=str)
+        work = self._invocations.find(message["work_id"])
+        return budget_routes.budgets(message, work, self._models.spending())
 
     def _save(self, message: Message, _connection: int) -> Message:
         checks.require(message, work_id=str)

@@ -77,7 +77,7 @@ class Attempts:
                 message = "Too little time is left in this invocation to ask a model."
                 raise errors.DeadlineError(message) from self._earlier
             self._health.asking(self.candidate)
-            self._call.intend(self.candidate.model)
+            self._call.intend(self.candidate.model, self.candidate)
             try:
                 if hedge is None:
                     answer = ask(self.candidate)

@@ -18,10 +18,16 @@ from lambdallm_wire import plain_json
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from lambdallm_extension.domain.answers import ChatAnswer
     from lambdallm_extension.ports import Clock, Prices, Value
+    from lambdallm_extension.services.budgets import Reservation
     from lambdallm_extension.services.metering import Recorder, Totals
+    from lambdallm_extension.services.model_health import Candidate
+    from lambdallm_extension.services.spending import Spending
+
+    Body = Callable[[Candidate | None], Any]
 
 FIRST_ERROR_STATUS = 400
 THROTTLED = 429
@@ -46,15 +52,24 @@ class Books:
         prices: Prices,
         clock: Clock,
         environment_id: Callable[[], str],
+        spending: Spending | None = None,
     ) -> None:
-        """Keep what every call needs."""
+        """Keep what every call needs; without `spending` every call may be made."""
+        self.spending = spending
         self.recorder = recorder
         self.prices = prices
         self.clock = clock
         self.environment_id = environment_id
 
     def open(
-        self, call_id: str, work_id: str, totals: Totals, *, deadline_ms: int, operation: str
+        self,
+        call_id: str,
+        work_id: str,
+        totals: Totals,
+        *,
+        deadline_ms: int,
+        operation: str,
+        body: Body | None = None,
     ) -> Call:
         """Open a call; nothing is written before it is intended.
 
@@ -64,14 +79,16 @@ class Books:
             totals: Of that unit of work.
             deadline_ms: For the writing of records, epoch milliseconds.
             operation: `chat`, `embeddings`, or `unmetered`.
+            body: Returns the request, as a candidate gets it, from which the most that it can cost
+                is reckoned; None where nobody can read it.
         """
-        return Call(self, call_id, work_id, totals, deadline_ms, operation)
+        return Call(self, call_id, work_id, totals, deadline_ms, operation, body)
 
 
 class Call:
     """One call. It ends once: whatever comes after its end is not counted again."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - see `Books.open`, which alone makes one
         self,
         books: Books,
         call_id: str,
@@ -79,7 +96,9 @@ class Call:
         totals: Totals,
         deadline_ms: int,
         operation: str,
+        body: Body | None = None,
     ) -> None:
+        self._body = body
         self.call_id = call_id
         self.totals = totals
         self.attempts = 0
@@ -90,16 +109,44 @@ class Call:
         self._started_ms = books.clock.epoch_ms()
         self._lock = Lock()
         self._ended = False
+        self._reservation: Reservation | None = None
 
-    def intend(self, model: str) -> None:
-        """Say that a model is about to be asked, for the first time or again."""
+    def intend(self, model: str, candidate: Candidate | None = None, *, region: str = "") -> None:
+        """Say that a model is about to be asked, for the first time or again.
+
+        Args:
+            model: `provider/model`.
+            candidate: Who is asked, where there are several.
+            region: Where, if no candidate says it; "" for the environment's own.
+
+        Raises:
+            BudgetExceededError, StoreError: It may not be asked.
+        """
+        self._let_go(lost=False)  # of an attempt that never came to be sent
+        reserved: dict[str, Value] = {}
+        spending, body = self._books.spending, self._body
+        if spending is not None:
+            self._reservation = spending.admit(
+                model,
+                None if body is None else lambda: body(candidate),
+                self.totals.scopes(),
+                region=region if candidate is None else candidate.region,
+                deadline_ms=self._deadline_ms,
+            )
+            if self._reservation is not None:
+                reserved = {"reserved_pico_usd": self._reservation.pico_usd}
         self.attempts += 1
         self._books.prices.prepare(model)
-        self._record(model, "intent")
+        self._record(model, "intent", **reserved)
 
     def refused(self, error: errors.ProviderError) -> None:
         """Count an attempt that failed; the call goes on."""
         self.totals.fail(throttled=error.status == THROTTLED)
+        self._let_go(lost=not answered_no(error))
+
+    def exchange_reservations(self, other: Call) -> None:
+        """Take what another call of the same question has reserved, which has answered for it."""
+        self._reservation, other._reservation = other._reservation, self._reservation
 
     def settle(
         self,
@@ -127,6 +174,10 @@ class Call:
             )
         latency_ms = self._books.clock.epoch_ms() - self._started_ms
         if self._end():
+            if cost is None or estimated:
+                self._let_go(lost=True)
+            elif self._reservation is not None:
+                self._reservation.settle(cost)
             self.totals.settle(model, answer.usage, cost, latency_ms)
             facts: dict[str, Value] = {
                 "latency_ms": latency_ms,
@@ -154,6 +205,7 @@ class Call:
             state = "failed" if answered_no(error) else "unknown"
             reason = error.kind or str(error.status)
         if self._end():
+            self._let_go(lost=state == "unknown")
             if state == "unknown":
                 self.totals.lose(model)
             self._record(model, state, error=reason)
@@ -161,12 +213,22 @@ class Call:
     def pass_unmetered(self, model: str) -> None:
         """Book that a request went through whose answer nobody reads for its usage."""
         if self._end():
+            self._let_go(lost=True)
             self._record(model, "unmetered")
 
     @property
     def ended(self) -> bool:
         """Whether it is booked."""
         return self._ended
+
+    def _let_go(self, *, lost: bool) -> None:
+        """End a reservation: it cost nothing, or nobody knows what."""
+        if self._reservation is None:
+            return
+        if lost:
+            self._reservation.lose()
+        else:
+            self._reservation.release()
 
     def _end(self) -> bool:
         with self._lock:

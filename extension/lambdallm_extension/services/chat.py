@@ -7,6 +7,8 @@ either   ──► Perform ──► `performing`    the caller's own provider i
 
 from __future__ import annotations
 
+from functools import partial
+
 from lambda_runtime_api.declarations import NamedTuple, cast
 from lambdallm_extension import errors
 from lambdallm_extension.domain import routing
@@ -156,9 +158,10 @@ class Chat:
             totals,
             deadline_ms=deadline_ms,
             operation="chat",
+            body=partial(_for, request),
         )
         attempts = Attempts(
-            self._candidates(request),
+            self._candidates(request, totals, deadline_ms),
             call,
             self._health,
             retries=request.get("max_retries", resilience.max_retries),
@@ -166,8 +169,14 @@ class Chat:
         )
         return _Begun(request, call, attempts, deadline_ms, counted)
 
-    def _candidates(self, request: ChatRequest) -> list[Candidate]:
+    def _candidates(
+        self, request: ChatRequest, totals: Totals, deadline_ms: int
+    ) -> list[Candidate]:
         model = request.get("model") or self._default_model
+        spending = self._books.spending
+        if spending is not None and not _is_bound_to_its_model(request):
+            wanted = routing.plan(request, model, self._configuration.models)[0].model
+            model = spending.downgrade(totals.scopes(), wanted, deadline_ms) or model
         planned = routing.plan(request, model, self._configuration.models)
         own = request.get("own_providers")
         return [self._performing.candidate(wanted, own) for wanted in planned]
@@ -196,8 +205,9 @@ class Chat:
             begun.call.totals,
             deadline_ms=begun.deadline_ms,
             operation="chat",
+            body=partial(_for, begun.request),
         )
-        left_behind = LeftBehind(record, book, self._streams, begun.counted)
+        left_behind = LeftBehind(record, book, self._streams, begun.counted, begun.call)
         return Hedge(left_behind, after_ms=after_ms, deadline_ms=begun.deadline_ms)
 
     def _book(self, call: Call, candidate: Candidate, answer: ChatAnswer) -> None:
@@ -265,10 +275,23 @@ def _open(begun: _Begun, candidate: Candidate) -> _Opened:
     return _Opened(stream, first)
 
 
-def _for(request: ChatRequest, candidate: Candidate) -> ChatRequest:
+def _for(request: ChatRequest, candidate: Candidate | None) -> ChatRequest:
     """Return the request as this candidate is to get it."""
+    if candidate is None:
+        return request
     usual = {"max_tokens": MAX_TOKENS_DEFAULT, **candidate.parameters}
     return cast("ChatRequest", {**usual, **request, "region": candidate.region})
+
+
+def _is_bound_to_its_model(request: ChatRequest) -> bool:
+    """Say whether a conversation holds what another model would refuse, or take otherwise."""
+    blocks = [
+        block
+        for message in request["messages"]
+        if not isinstance(message["content"], str)
+        for block in message["content"]
+    ]
+    return any("toolUse" in block or "reasoningContent" in block for block in blocks)
 
 
 def _settle(begun: _Begun, answer: ChatAnswer) -> ChatResponse:

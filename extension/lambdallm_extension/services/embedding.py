@@ -179,6 +179,7 @@ class Embedding:
             totals,
             deadline_ms=deadline_ms,
             operation="embeddings",
+            body=lambda _: {"texts": [text for text in known if known[text] is None]},
         )
         own = request.get("own_providers")
         attempts = Attempts(

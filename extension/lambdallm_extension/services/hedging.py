@@ -49,6 +49,7 @@ class LeftBehind(Generic[T]):
         book: Callable[[Call, Candidate, T], None],
         streams: OpenStreams,
         counted: Counting,
+        call: Call,
     ) -> None:
         """Know where it is booked.
 
@@ -57,11 +58,17 @@ class LeftBehind(Generic[T]):
             book: Books an answer that nobody waits for, and tells `Health` of it.
             streams: Waits for it, and has it booked where the environment ends before it.
             counted: Counts it meanwhile.
+            call: That of the answer that is waited for.
         """
         self.record = record
+        self._call = call
         self._book = book
         self._streams = streams
         self._counted = counted
+
+    def change_places(self) -> None:
+        """Know that the second one has answered for the call, which pays for that one now."""
+        self._call.exchange_reservations(self.record)
 
     def take(self, runner: _Runner[T], health: Health) -> None:
         """Book it when it ends: now, or later on its own thread."""
@@ -143,13 +150,15 @@ class Hedge(Generic[T]):
             raise
         first_decides = race.winner is runner or (race.winner is None and _said_no(other.error))
         winner, left = (runner, other) if first_decides else (other, runner)
+        if not first_decides:
+            self._left_behind.change_places()
         self._left_behind.take(left, health)
         return winner.candidate, winner.result
 
     def _beside(self, ask: Callable[[Candidate], T], health: Health) -> Callable[[Candidate], T]:
         def ask_beside(candidate: Candidate) -> T:
             health.asking(candidate)
-            self._left_behind.record.intend(candidate.model)
+            self._left_behind.record.intend(candidate.model, candidate)
             return ask(candidate)
 
         return ask_beside

@@ -21,7 +21,7 @@ from lambdallm_wire.tokens import NO_USAGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from lambdallm_extension.ports import Clock, Store, Value
     from lambdallm_extension.services.store_health import StoreHealth
@@ -119,8 +119,10 @@ class Totals(Counts):
     it, by a later one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, scopes: Callable[[], Mapping[str, str]] = dict) -> None:
+        """Start from nothing; `scopes` are what the unit's calls belong to, for budgets."""
         super().__init__()
+        self.scopes = scopes
         self._lock = Lock()
         self._unreported = Counts()
         self._passed: deque[str] = deque(maxlen=PASSED_MAX)

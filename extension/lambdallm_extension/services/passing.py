@@ -12,10 +12,12 @@ from lambda_runtime_api import http1
 from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension import errors
 from lambdallm_extension.services.streaming import Drain, MeteredAnswer
+from lambdallm_wire import plain_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from lambda_runtime_api.http1 import Headers
     from lambdallm_extension.model_ports import (
@@ -96,9 +98,14 @@ class Passing:
         """
         operation = passage.operation if passage.dialect is not None else "unmetered"
         call = self._books.open(
-            call_id, work_id, totals, deadline_ms=deadline_ms, operation=operation
+            call_id,
+            work_id,
+            totals,
+            deadline_ms=deadline_ms,
+            operation=operation,
+            body=None if passage.dialect is None else lambda _: _body_of(passage),
         )
-        call.intend(passage.model)
+        call.intend(passage.model, region=passage.request.region)
         totals.note_passed(call_id)
         try:
             passage, reply = _forward(passage, deadline_ms)
@@ -271,6 +278,14 @@ def _forward(passage: Passage, deadline_ms: int) -> tuple[Passage, RawReply]:
     own = passage.request._replace(body=passage.own_body)
     passage = passage._replace(request=own, hide=None, own_body=None)
     return passage, passage.provider.forward(own, deadline_ms=deadline_ms)
+
+
+def _body_of(passage: Passage) -> Any:
+    """Return a request as JSON tells it, None where it is none: then nothing bounds it."""
+    try:
+        return plain_json.loads(passage.request.body)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _plain(headers: Headers, body: bytes) -> bytes:

@@ -83,7 +83,8 @@ class Work:
         self.begin = begin
         self.connection = connection
         self.session: SessionWork | None = None
-        self.totals = Totals()
+        self.tags: dict[str, str] = {}
+        self.totals = Totals(self._scopes)
         self._clock = clock
         self._calls = _Calls()
         self._reported_as = ""
@@ -100,6 +101,16 @@ class Work:
     def request_id(self) -> str:
         """The invocation it belongs to."""
         return self.begin["request_id"]
+
+    def _scopes(self) -> dict[str, str]:
+        """Return what its calls belong to, for budgets."""
+        session = self.begin.get("session")
+        scopes = {"tenant": self.begin.get("tenant", "")}
+        if session is not None:
+            scopes |= {"session": session["session_id"], "user": session.get("principal", "")}
+        for name, value in self.tags.items():
+            scopes[name if name in ("user", "tenant") else f"tag:{name}"] = value
+        return {scope: value for scope, value in scopes.items() if value}
 
     @property
     def deadline_ms(self) -> int:

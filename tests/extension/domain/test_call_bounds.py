@@ -1,0 +1,149 @@
+"""The most that a request can use, of the bodies of every API."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from lambdallm_extension.domain.call_bounds import IMAGE_TOKENS, ROUND_TOKENS, TOOL_USES, bound_of
+
+PNG = "iVBORw0KGgo" + "A" * 100_000
+TEXT = [{"role": "user", "content": "Hello"}]
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4)
+    | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def content(*blocks: Any) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": list(blocks)}]
+
+
+@pytest.mark.parametrize(
+    ("body", "output", "answers"),
+    [
+        ({"messages": TEXT, "max_tokens": 100}, 100, 1),
+        ({"messages": TEXT, "max_completion_tokens": 100, "n": 3}, 300, 3),
+        ({"input": "Hello", "max_output_tokens": 70}, 70, 1),
+        ({"messages": TEXT, "inferenceConfig": {"maxTokens": 9}}, 9, 1),
+        ({"inputText": "x", "textGenerationConfig": {"maxTokenCount": 8}}, 8, 1),
+        ({"prompt": "x", "max_gen_len": 7}, 7, 1),
+        ({"prompt": "x", "max_tokens_to_sample": 6}, 6, 1),
+        ({"contents": [], "generationConfig": {"maxOutputTokens": 5, "candidateCount": 2}}, 10, 2),
+        ({"message": "x", "max_tokens": 5, "num_generations": 4}, 20, 4),
+        ({"messages": TEXT, "max_tokens": 10, "max_completion_tokens": 50}, 50, 1),
+        ({"messages": TEXT, "max_tokens": "10"}, None, 1),
+        ({"messages": TEXT, "max_tokens": -1, "n": True}, None, 1),
+    ],
+)
+def test_what_a_request_says_of_its_answers(
+    body: dict[str, Any], output: int | None, answers: int
+) -> None:
+    bound = bound_of(body)
+
+    assert (bound.output_tokens, bound.answers) == (output, answers)
+    assert bound.unbounded == ""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": content({"type": "image_url", "image_url": {"url": "https://x/y.png"}})},
+        {"messages": content({"type": "image", "source": {"type": "url", "url": "https://x/y"}})},
+        {"messages": content({"type": "image", "source": {"type": "file", "file_id": "f"}})},
+        {"messages": content({"image": {"format": "png", "source": {"s3Location": {"uri": "s3:"}}}})},
+        {"messages": content({"document": {"format": "pdf", "source": {"bytes": "JVBERi0"}}})},
+        {"messages": content({"type": "document", "source": {"type": "base64",
+                              "media_type": "application/pdf", "data": "JVBERi0"}})},
+        {"messages": content({"type": "file", "file": {"file_id": "f"}})},
+        {"messages": content({"type": "file", "file": {"file_data": "data:application/pdf;base64,"}})},
+        {"messages": content({"type": "input_audio", "input_audio": {"data": "UklGR"}})},
+        {"messages": content({"video": {"format": "mp4", "source": {"bytes": "AAAA"}}})},
+        {"input": [{"type": "input_file", "file_url": "https://x"}]},
+        {"input": [{"type": "item_reference", "id": "msg_1"}]},
+        {"input": "Hello", "previous_response_id": "resp_1"},
+        {"input": "Hello", "conversation": "conv_1"},
+        {"prompt": {"id": "pmpt_1", "variables": {}}},
+        {"messages": [], "promptVariables": {"x": {"text": "y"}}},
+        {"messages": TEXT, "mcp_servers": [{"url": "https://x"}]},
+        {"messages": TEXT, "container": "c"},
+        {"contents": [{"parts": [{"fileData": {"fileUri": "gs://x"}}]}]},
+        [],
+        None,
+    ],
+    ids=lambda body: json.dumps(body)[:60],
+)  # fmt: skip
+def test_what_is_not_in_the_request_is_not_bounded_by_it(body: Any) -> None:
+    bound = bound_of(body)
+
+    assert bound.input_tokens is None
+    assert bound.unbounded
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64," + PNG}},
+        {"type": "image_url", "image_url": "data:image/png;base64," + PNG},
+        {"type": "input_image", "image_url": "data:image/png;base64," + PNG},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}},
+        {"image": {"format": "png", "source": {"bytes": PNG}}},
+    ],
+)
+def test_a_picture_counts_as_its_api_counts_it(part: Any) -> None:
+    tokens = bound_of({"messages": content(part)}).input_tokens
+
+    assert tokens is not None
+    assert IMAGE_TOKENS <= tokens < IMAGE_TOKENS + ROUND_TOKENS + 1_000
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"toolUse": {"name": "f", "input": {"image": {"source": {"bytes": PNG}}}}},
+        {"type": "tool_use", "input": {"type": "image", "source": {"data": PNG}}},
+        {"toolResult": {"content": [{"json": {"image_url": {"url": "data:" + PNG}}}]}},
+        {"type": "text", "text": "data:image/png;base64," + PNG},
+    ],
+)
+def test_text_that_looks_like_a_picture_is_text(part: Any) -> None:
+    tokens = bound_of({"messages": content(part)}).input_tokens
+
+    assert tokens is not None
+    assert tokens >= len(PNG)
+
+
+def test_plain_documents_are_text() -> None:
+    part = {"document": {"format": "md", "name": "n", "source": {"bytes": "x" * 5_000}}}
+
+    assert (bound_of({"messages": content(part)}).input_tokens or 0) >= 5_000
+
+
+def test_tools_on_the_apis_side_have_a_cap() -> None:
+    tools = [{"type": "web_search_20250305", "name": "web_search", "max_uses": 3},
+             {"type": "web_search_preview"}, {"type": "function", "function": {}},
+             {"name": "mine", "input_schema": {}}]  # fmt: skip
+
+    assert bound_of({"messages": TEXT, "tools": tools}).tool_uses == 3 + TOOL_USES
+
+
+@given(json_values)
+def test_no_text_has_more_tokens_than_its_bound(value: Any) -> None:
+    bound = bound_of({"messages": value})
+    size = len(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+
+    assert bound.input_tokens is None or bound.input_tokens >= min(size // 6, size)
+
+
+def test_a_body_of_any_depth_is_walked() -> None:
+    deep: Any = "x"
+    for _ in range(50_000):
+        deep = [deep]
+
+    assert bound_of({"messages": deep}).input_tokens
