@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from lambdallm_wire.problems import Problem
 
 
+FIRST_ERROR_STATUS = 400
+"""Of HTTP: this and what is above it says that something failed."""
+
+
 class ExtensionError(Exception):
     """Root of the tree. `detail` says what happened and what to do."""
 
@@ -121,6 +125,14 @@ class ProviderError(ExtensionError):
         self.retry_after_seconds = retry_after_seconds
         self.sent = sent
         self.source = source
+
+    @property
+    def answered_no(self) -> bool:
+        """Whether no generation was made, so that asking again is safe.
+
+        An answer that was lost (status 0) may be one, and one that cannot be read (200) is.
+        """
+        return not self.sent or self.status >= FIRST_ERROR_STATUS
 
 
 class StoreError(ExtensionError):

@@ -155,7 +155,11 @@ class Pricing:
             self._refresh.wait(QUOTATION_SECONDS)
         self._behind(model, QUOTATION_SECONDS)
         at_ms = self._clock.epoch_ms() if epoch_ms is None else epoch_ms
-        return quotation.quote(self, model, usage, at_ms, region=region, tier=tier)
+
+        def find(tier: str) -> Price | None:
+            return self.find(model, at_ms, region, tier=tier)
+
+        return quotation.quote(find, model, usage, tier=tier, book=self.book)
 
     @property
     def book(self) -> Book:

@@ -7,8 +7,9 @@ from lambdallm_wire.tokens import input_tokens
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lambdallm_extension.price_book import Price
-    from lambdallm_extension.price_book.pricing import Pricing
+    from collections.abc import Callable
+
+    from lambdallm_extension.price_book import Book, Price
     from lambdallm_wire.chat import Usage
     from lambdallm_wire.prices import PriceReply, PriceRow
 
@@ -23,20 +24,26 @@ _TIERS = ("standard", "batch", "flex", "priority", "fast", "ultrafast")
 
 
 def quote(
-    pricing: Pricing, model: str, usage: Usage, epoch_ms: int, *, region: str, tier: str
+    find: Callable[[str], Price | None], model: str, usage: Usage, *, tier: str, book: Book
 ) -> PriceReply:
-    """Return what a call would cost; see `lambdallm_wire.prices`."""
-    price = pricing.find(model, epoch_ms, region, tier=tier)
-    offered = [
-        name for name in _TIERS if pricing.find(model, epoch_ms, region, tier=name) is not None
-    ]
+    """Return what a call would cost; see `lambdallm_wire.prices`.
+
+    Args:
+        find: Returns the model's price on a tier.
+        model: As it is asked.
+        usage: What the call would use.
+        tier: In the provider's own words, "" for the standard one.
+        book: In which `find` looks.
+    """
+    price = find(tier)
+    offered = [name for name in _TIERS if find(name) is not None]
     return {
         "model": model,
         "row": None if price is None else _row(price, usage),
         "cost_pico_usd": None if price is None else cost_pico_usd(price, usage),
         "tiers": offered,
-        "near": [] if offered else near(model, pricing.book.keys()),
-        "version": pricing.book.version,
+        "near": [] if offered else near(model, book.keys()),
+        "version": book.version,
     }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from lambdallm_extension import errors
 from lambdallm_extension.domain import retry
-from lambdallm_extension.services.calls import answered_no
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ class Attempts:
         """
         self._call.refused(error)
         self._health.failed(self.candidate, error)
-        if answered_no(error):
+        if error.answered_no:
             wait_ms = self._wait_ms(error)
             if wait_ms is not None:
                 self._failures += 1

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     Body = Callable[[Candidate | None], Any]
 
-FIRST_ERROR_STATUS = 400
 THROTTLED = 429
 
 RAW_USAGE_MAX_CHARACTERS = 2_000
@@ -142,7 +141,7 @@ class Call:
     def refused(self, error: errors.ProviderError) -> None:
         """Count an attempt that failed; the call goes on."""
         self.totals.fail(throttled=error.status == THROTTLED)
-        self._let_go(lost=not answered_no(error))
+        self._let_go(lost=not error.answered_no)
 
     def exchange_reservations(self, other: Call) -> None:
         """Take what another call of the same question has reserved, which has answered for it."""
@@ -202,7 +201,7 @@ class Call:
         """Book that no answer came: it costs nothing, or nobody knows what."""
         state, reason = "failed", error.code
         if isinstance(error, errors.ProviderError):
-            state = "failed" if answered_no(error) else "unknown"
+            state = "failed" if error.answered_no else "unknown"
             reason = error.kind or str(error.status)
         if self._end():
             self._let_go(lost=state == "unknown")
@@ -247,11 +246,3 @@ class Call:
         }
         record = CallRecord(self.call_id, state, attributes)
         self._books.recorder.record(record, deadline_ms=self._deadline_ms)
-
-
-def answered_no(error: errors.ProviderError) -> bool:
-    """Say whether no generation was made, so that asking again is safe.
-
-    An answer that was lost (status 0) may be one, and one that cannot be read (200) is.
-    """
-    return not error.sent or error.status >= FIRST_ERROR_STATUS

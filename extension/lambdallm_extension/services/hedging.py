@@ -13,7 +13,6 @@ from lambda_runtime_api.declarations import Generic, Protocol, TypeVar
 from lambdallm_extension import errors
 from lambdallm_extension.domain import retry
 from lambdallm_extension.domain.answers import AnswerSoFar
-from lambdallm_extension.services.calls import answered_no
 from lambdallm_extension.services.open_streams import Partial
 from lambdallm_extension.services.streaming import ENVIRONMENT_ENDED
 
@@ -257,7 +256,7 @@ class _Unbooked(Generic[T]):
 def _said_no(error: BaseException | None) -> bool:
     """Say whether a failure proves that nothing was generated."""
     if isinstance(error, errors.ProviderError):
-        return answered_no(error)
+        return error.answered_no
     return isinstance(error, errors.ExtensionError)
 
 

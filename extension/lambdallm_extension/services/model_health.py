@@ -7,7 +7,6 @@ from threading import Lock
 from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension.domain.model_circuit import ModelCircuit
 from lambdallm_extension.domain.retry import RetryBudget
-from lambdallm_extension.services.calls import answered_no
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,7 +113,7 @@ class Health:
 
     def failed(self, candidate: Candidate, error: errors.ProviderError) -> None:
         """Know that a model did not answer, as far as that is its own fault."""
-        if not error.retryable and answered_no(error):
+        if not error.retryable and error.answered_no:
             self.succeeded(candidate)
             return
         with self._lock:
