@@ -18,7 +18,7 @@ from bench import FUNCTIONS, ROOT, Figure, Result, figure
 from capacity import READ_USD, WRITE_USD, Meter, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bench import Bench
 
@@ -71,7 +71,7 @@ def conversation_rows(bench: Bench) -> list[Result]:
         from fakes.ministack import serve_ministack
 
         upstream = ends.enter_context(serve_ministack(folder))
-        _make_tables(upstream)
+        make_tables(upstream, TABLES)
         for side in ("ours", *RIVALS):
             bench.say(f"{turns} turns of {side}")
             try:
@@ -174,14 +174,15 @@ def _python(side: str, folder: Path) -> str:
     return python
 
 
-def _make_tables(upstream: str) -> None:
+def make_tables(upstream: str, tables: Mapping[str, tuple[str, ...]]) -> None:
+    """Make tables, each with the names of its keys."""
     import boto3
 
     client: Any = boto3.client(
         "dynamodb", endpoint_url=upstream, region_name="us-east-1",
         aws_access_key_id="test", aws_secret_access_key="test",  # noqa: S106 - a server that asks for none
     )  # fmt: skip
-    for table, names in TABLES.items():
+    for table, names in tables.items():
         kinds = dict(zip(names, ("HASH", "RANGE"), strict=False))
         client.create_table(
             TableName=table,

@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING, Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+import budget_rows  # noqa: E402
 import chart  # noqa: E402
 import cold_rows  # noqa: E402
 import conversation_rows  # noqa: E402
+import overhead_rows  # noqa: E402
 import price_rows  # noqa: E402
 import stream_rows  # noqa: E402
 import warm_rows  # noqa: E402
@@ -48,6 +50,8 @@ GROUPS: list[tuple[tuple[str, ...], Callable[[Bench], list[Result]]]] = [
     (("rss", "private", "idle"), warm_rows.memory_rows),
     (tuple(conversation_rows.names()), conversation_rows.conversation_rows),
     (("price_first", "price_call"), price_rows.price_rows),
+    (("overhead_usd", "overhead_table"), overhead_rows.overhead_rows),
+    (budget_rows.names(), budget_rows.budget_rows),
     (("layer",), cold_rows.layer_rows),
 ]
 NAMES = [name for names, _ in GROUPS for name in names]

@@ -3,7 +3,8 @@
     this process ─┬─ ministack         a DynamoDB-compatible server
                   ├─ model_server      scripted answers over Bedrock's own protocol
                   ├─ environment A     launcher ─ sidecar, and AWS's runtime client ─ the handler
-                  └─ environment B     starts when A is gone, and remembers
+                  ├─ environment B     starts when A is gone, and remembers
+                  └─ others            spend a day's budget, are stopped, and go on
 
 Whatever is started here ends here: after the last turn, after an error, and on Ctrl-C.
 """
@@ -23,6 +24,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from demo_budget import show as show_budget
 from demo_servers import (
     SIGNALS,
     InterruptionError,
@@ -152,6 +154,11 @@ def run(options: argparse.Namespace, screen: Screen, folder: Path) -> None:
         turns = converse(screen, opt, variables, table, scripted=not options.bedrock)
         screen.totals(turns)
         screen.items(TABLE, items_of(table))
+        if not options.bedrock:
+            show_budget(
+                screen, folder, variables, table,
+                lambda told: environment(opt, told, SCRIPTED_TIMEOUT_SECONDS),
+            )  # fmt: skip
     screen.ending(bedrock=options.bedrock)
 
 
@@ -321,10 +328,10 @@ def count_turns(table: Any) -> int:
 def items_of(table: Any) -> list[dict[str, Any]]:
     """Read everything: the session first, then its calls as they were made."""
     items: list[dict[str, Any]] = table.scan(ConsistentRead=True)["Items"]
-    kinds = ("HEAD", "TURN", "EXCHANGE", "CALL")
+    kinds = ("HEAD", "TURN", "EXCHANGE", "CALL", "SPEND")
 
     def place(item: dict[str, Any]) -> tuple[int, int, str]:
-        kind = item["sk"].partition("#")[0]
+        kind = "SPEND" if item["pk"].startswith("SPEND#") else item["sk"].partition("#")[0]
         order = {"EXCHANGE": "number", "CALL": "at"}.get(kind)
         return kinds.index(kind), int(item[order]) if order else 0, item["sk"]
 

@@ -61,6 +61,19 @@ class Screen:
         what = "a cold start" if first else "a new one; no process of the first is left"
         self._part(f"Execution environment {name}", what)
 
+    def scene(self, title: str, remark: str) -> None:
+        """Open a part about something else."""
+        self._part(title, remark)
+        self._print()
+
+    def call(self, name: str, what: str) -> None:
+        """Show what became of one call, or of several."""
+        line = Table.grid(padding=(0, 2), pad_edge=False)
+        line.add_column(width=8, justify="right", style="dim")
+        line.add_column(overflow="fold")
+        line.add_row(name, escape(what))
+        self._print(line)
+
     def turn(self, number: int, turn: Turn) -> None:
         """Show a question, its answer, and what is known about it."""
         lines = Table.grid(padding=(0, 2), pad_edge=False)
@@ -172,4 +185,6 @@ def _content(item: dict[str, Any]) -> str:
         exact = None if cost is None else Decimal(cost).scaleb(-12)
         tokens = sum(int(value) for name, value in item.items() if name.endswith("_tokens"))
         return f"{item['state']}, {tokens} tokens, {_usd(exact)}"
+    if item["pk"].startswith("SPEND#"):
+        return "what one environment has spent on this day, for `lambdallm cost`"
     return f"number {item['number']}, {item['turns']} turns"

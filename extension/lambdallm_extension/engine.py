@@ -13,6 +13,7 @@ from threading import Event, Lock
 
 from lambdallm_extension import errors, startup
 from lambdallm_extension.domain.moments import Moment
+from lambdallm_extension.domain.overhead import Overhead
 from lambdallm_extension.http_client.failures import NotSentError
 from lambdallm_extension.parts import Parts
 from lambdallm_extension.server.handlers import Handlers
@@ -69,12 +70,14 @@ class Engine:
     ) -> None:
         self.settings = settings
         self.clock = clock
+        self.overhead = Overhead()
         self.telemetry = EmfTelemetry(
             write_line,
             namespace=settings.metrics_namespace,
             function_name=settings.function_name,
             host=host,
             metrics=settings.telemetry,
+            overhead=self.overhead,
         )
         self._random = random
         self._sleep = sleep
@@ -103,6 +106,7 @@ class Engine:
             self._sleep,
             self.environment_id,
             log=self.telemetry.log,
+            overhead=self.overhead,
         )
         self.invocations = Invocations(
             parts.store,
@@ -114,6 +118,7 @@ class Engine:
             remembering=lambda: parts.remembering(self.telemetry),
         )
         self.invocations.never_frozen = self.settings.managed_instances
+        self.invocations.return_leases = parts.flush_budgets
         self._under_way = UnderWay()
         self._handlers = Handlers(
             self.invocations,

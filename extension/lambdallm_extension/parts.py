@@ -10,6 +10,7 @@ from threading import Lock
 from lambdallm_extension import errors
 from lambdallm_extension.services.calls import Books
 from lambdallm_extension.services.chat import Chat
+from lambdallm_extension.services.day_sheets import DaySheets
 from lambdallm_extension.services.metering import Recorder
 from lambdallm_extension.services.model_health import Health
 from lambdallm_extension.services.open_streams import OpenStreams
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
 
     from lambdallm_extension.aws.credentials import CredentialSource
     from lambdallm_extension.aws.secrets import Secrets
+    from lambdallm_extension.domain.overhead import Overhead
     from lambdallm_extension.model_ports import Dialect, Provider
     from lambdallm_extension.ports import Clock, Random, Store, Telemetry
     from lambdallm_extension.price_book.pricing import Pricing
+    from lambdallm_extension.services.accounting import Accounting
     from lambdallm_extension.services.budgets import Budgets
     from lambdallm_extension.services.embedding import Embedding
     from lambdallm_extension.services.passing import Passing
@@ -52,9 +55,10 @@ class Parts:
         environment_id: Callable[[], str],
         *,
         log: Callable[[str], None],
+        overhead: Overhead,
     ) -> None:
         """Open nothing yet."""
-        self._log = log
+        self._overhead = overhead
         self._settings = settings
         self._workers = workers
         self._clock = clock
@@ -76,6 +80,9 @@ class Parts:
         self._spending: Spending | None = None
         self._remembering: Remembering | None = None
         self._providers: dict[str, Provider] = {}
+        self._sheets = DaySheets(
+            self._store_or_none, clock, environment_id, settings.function_name, overhead
+        )
         self.store_health = StoreHealth(clock)
         self.streams = OpenStreams()
         self.performing = Performing(self, clock, settings.configuration)
@@ -98,7 +105,7 @@ class Parts:
         credentials = self.credentials()
         with self._lock:
             if self._store is None:
-                self._store = open_store(self._settings, self._clock, credentials)
+                self._store = open_store(self._settings, self._clock, credentials, self._overhead)
             return self._store
 
     def _further_store(self, url: str) -> Store:
@@ -111,7 +118,9 @@ class Parts:
                 if len(self._further_stores) >= FURTHER_STORES_MAX:
                     message = f"More than {FURTHER_STORES_MAX} stores in one environment."
                     raise errors.SettingError(message)
-                self._further_stores[url] = open_store(settings, self._clock, credentials)
+                self._further_stores[url] = open_store(
+                    settings, self._clock, credentials, self._overhead
+                )
             return self._further_stores[url]
 
     @property
@@ -311,14 +320,19 @@ class Parts:
             seconds: At most so long.
             last: The environment ends.
         """
-        budgets = self._budgets
-        if budgets is None:
-            return True
+        deadline_ms = self._clock.epoch_ms() + round(seconds * 1_000)
+        told = True
+        self.performing.give_up(all_=last)
+        if self._budgets is not None:
+            try:
+                self._budgets.flush(deadline_ms=deadline_ms, last=last)
+            except errors.ExtensionError:
+                told = False  # tried again at the next end; nothing is spent twice meanwhile
         try:
-            budgets.flush(deadline_ms=self._clock.epoch_ms() + round(seconds * 1_000), last=last)
+            self._sheets.flush(deadline_ms, last=last)
         except errors.ExtensionError:
-            return False  # it is tried again at the next end; nothing is spent twice meanwhile
-        return True
+            told = False  # sums only grow: the next one says all of it
+        return told
 
     def spending(self) -> Spending:
         """Return what says whether a call may be made."""
@@ -333,17 +347,29 @@ class Parts:
                 rules = BudgetRules(
                     configuration.budgets, self._store_or_none, self._clock, self._log
                 )
-                self._budgets = Budgets(
+                budgets = self._budgets = Budgets(
                     rules.current, self.store, self._clock, self._environment_id, self._log
                 )
                 self._spending = Spending(
-                    self._budgets,
+                    budgets,
                     pricing,
                     self._clock,
                     configuration.spending,
                     self._settings.function_name,
                 )
             return self._spending
+
+    def accounting(self) -> Accounting:
+        """Return what whoever pays may ask."""
+        from lambdallm_extension.services.accounting import Accounting
+
+        settings = self._settings
+        return Accounting(
+            settings.configuration.budgets,
+            self.store,
+            self._clock,
+            in_function=settings.in_lambda,
+        )
 
     def _store_or_none(self) -> Store | None:
         try:
@@ -353,5 +379,10 @@ class Parts:
 
     def _books(self) -> Books:
         return Books(
-            self.recorder(), self.pricing(), self._clock, self._environment_id, self.spending()
+            self.recorder(),
+            self.pricing(),
+            self._clock,
+            self._environment_id,
+            self.spending(),
+            self._sheets,
         )

@@ -235,6 +235,9 @@ class InvocationReport(NamedTuple):
         cost_pico_usd: Of the calls that could be priced; `unpriced_calls` counts the others.
         session_read_ms, session_save_ms: None when no session was declared or written.
         records_dropped: Call records that the store did not take.
+        blocked: Calls that no budget had room for.
+        downgraded: Calls that asked a cheaper model than was wanted.
+        budget_percent: Leased of the fullest budget that a call belonged to; None without one.
     """
 
     work_id: str
@@ -256,6 +259,9 @@ class InvocationReport(NamedTuple):
     session_save_ms: float | None
     records_dropped: int
     epoch_ms: int
+    blocked: int = 0
+    downgraded: int = 0
+    budget_percent: int | None = None
 
 
 class Telemetry(Protocol):

@@ -32,6 +32,7 @@ class BeginRequest(TypedDict, total=False):
         trace_id: The invocation's `X-Amzn-Trace-Id`: calls of other clients that carry the same
             trace are this unit's.
         tenant: Whose the invocation is, for budgets: of a function with tenant isolation.
+        tags: What its calls are counted under from the start: said before, to another engine.
     """
 
     wire_version: int
@@ -46,6 +47,7 @@ class BeginRequest(TypedDict, total=False):
     window_follows: bool
     trace_id: str
     tenant: str
+    tags: dict[str, str]
 
 
 class _Understood(TypedDict, total=False):

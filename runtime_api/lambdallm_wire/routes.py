@@ -115,13 +115,38 @@ MOVE_SESSION: Final = Route(
     "Give a session to another owner.",
 )
 
+LIST_BUDGETS: Final = Route(
+    "POST",
+    "/v1/accounting/budgets",
+    "accounting.ListBudgets",
+    "accounting.ListedBudgets",
+    "Say how budgets stand.",
+)
+CHANGE_BUDGET: Final = Route(
+    "POST",
+    "/v1/accounting/change",
+    "accounting.ChangeBudget",
+    "accounting.ChangedBudget",
+    "Change a budget; never answered within a function.",
+)
+READ_SPENDING: Final = Route(
+    "POST",
+    "/v1/accounting/spending",
+    "accounting.ReadSpending",
+    "accounting.Spending",
+    "Say what was spent.",
+)
+
 ARCHIVE_ROUTES: Final = (
     LIST_SESSIONS, READ_SESSION, WRITE_SESSION, DELETE_SESSION, MOVE_SESSION,
 )  # fmt: skip
 """For whoever looks after sessions; no handler needs them."""
 
+ACCOUNTING_ROUTES: Final = (LIST_BUDGETS, CHANGE_BUDGET, READ_SPENDING)
+"""For whoever pays; no handler needs them."""
+
 ROUTES: Final = (
     BEGIN, END, WINDOW, APPEND, SAVE, CHAT, STREAM, PERFORMED, EMBED, TAG, BUDGETS, HEALTH,
     RESTORED, PRICE,
-    *ARCHIVE_ROUTES,
+    *ARCHIVE_ROUTES, *ACCOUNTING_ROUTES,
 )  # fmt: skip

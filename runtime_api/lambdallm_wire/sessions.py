@@ -161,6 +161,8 @@ class AppendRequest(TypedDict, total=False):
         metadata: The session's metadata, whole, when it changed.
         metadata_keys: Its top-level keys that were set, or removed where they are not in it:
             nothing else of what the store holds by then is changed. Without it all is replaced.
+        metadata_defaults: Those of these keys that a new session begins with: they yield to what
+            the store holds by then.
         clear: Forget all earlier exchanges first.
     """
 
@@ -168,6 +170,7 @@ class AppendRequest(TypedDict, total=False):
     turns: list[Turn]
     metadata: dict[str, Any]
     metadata_keys: list[str]
+    metadata_defaults: list[str]
     clear: bool
 
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING
 
-from lambdallm import _pool
+from lambdallm import _handled, _pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _loops: dict[int, asyncio.AbstractEventLoop] = {}
 _threads: dict[int, ThreadPoolExecutor] = {}
+_event: ContextVar[int] = ContextVar("lambdallm-event", default=0)
+_handled.of_coroutine = _event.get
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -35,7 +37,11 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
         _loops[process] = loop
-    return loop.run_until_complete(coroutine)
+    before = _event.set(_handled.number_here())
+    try:
+        return loop.run_until_complete(coroutine)
+    finally:
+        _event.reset(before)
 
 
 async def in_thread(call: Callable[[], T]) -> T:

@@ -2,7 +2,7 @@
 
     with Session() as session: …     at the end of the block
     session.close()                  then
-    a session that nobody holds      at the next use of another one
+    a session that nobody holds      when its event ends, or at the next use of another one
     a script that ends               at its exit, before the engine is closed
 
 A garbage collector may run while locks are held, so it only takes note; it never ends anything.
@@ -16,10 +16,12 @@ from lambdallm import _errors, _log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from weakref import finalize
+
     from lambdallm._outbox import Outbox
     from lambdallm._work import Work
 
-_open: dict[str, tuple[Work, Outbox]] = {}
+_open: dict[str, tuple[Work, Outbox, finalize[..., object]]] = {}
 _abandoned: list[str] = []
 
 
@@ -30,13 +32,19 @@ def begun(session: object, work: Work, outbox: Outbox) -> None:
     """
     from weakref import finalize
 
-    while _abandoned:
-        ended(_abandoned.pop())
+    end_abandoned()
     name = work.work_id
-    _open[name] = work, outbox
-    finalize(session, _abandoned.append, name).atexit = False
+    noting = finalize(session, _abandoned.append, name)
+    noting.atexit = False
+    _open[name] = work, outbox, noting
     atexit.unregister(_end_all)
     atexit.register(_end_all)  # exit functions run backwards: this one before the engine's
+
+
+def end_abandoned() -> None:
+    """End units whose sessions are gone; a failure is told in the log."""
+    while _abandoned:
+        ended(_abandoned.pop())
 
 
 def end(work: Work, outcome: str = "ok", error_code: str = "") -> None:
@@ -45,13 +53,18 @@ def end(work: Work, outcome: str = "ok", error_code: str = "") -> None:
     Raises:
         StateError: The store did not confirm what was said.
     """
-    _open.pop(work.work_id, None)
+    forget(work)
     work.end(outcome, error_code, 0.0)
 
 
 def forget(work: Work) -> None:
-    """Know no more of a unit that its engine has ended at its deadline."""
-    _open.pop(work.work_id, None)
+    """Know no more of a unit: it ends, or its engine has ended it at its deadline.
+
+    Nor of its session's end: one object may be loaded for each of a million events.
+    """
+    known = _open.pop(work.work_id, None)
+    if known is not None:
+        known[2].detach()
 
 
 def end_saving(work: Work, outbox: Outbox) -> None:
@@ -71,9 +84,10 @@ def end_saving(work: Work, outbox: Outbox) -> None:
 
 def ended(name: str) -> None:
     """End a unit that nobody waits for; a failure is told in the log."""
-    work, outbox = _open.get(name, (None, None))
-    if work is None or outbox is None:
+    known = _open.get(name)
+    if known is None:
         return
+    work, outbox, _ = known
     try:
         end_saving(work, outbox)
     except _errors.InvalidRequestError:

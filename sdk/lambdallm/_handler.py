@@ -12,15 +12,7 @@ from __future__ import annotations
 from functools import wraps
 from types import CoroutineType
 
-from lambdallm import (
-    _errors,
-    _events,
-    _log,
-    _owners,
-    _responses,
-    _restore,
-    _settings,
-)
+from lambdallm import _by_hand, _errors, _events, _handled, _log, _responses, _restore, _settings
 from lambdallm._context import LambdaLLMContext
 from lambdallm._models import Model, ModelConfig, resolve
 from lambdallm._session import Session
@@ -185,14 +177,15 @@ def _invoke(
         defaults=options.defaults,
         raw_body=incoming.raw_body,
     )
-    handled = _owners.begin_handling(incoming.event, context)
+    handled = _handled.begin(incoming.event, context)
     try:
         new_session_id = _begin(options, incoming, context)
         return _run(function, options, incoming, context, started, new_session_id)
     except Exception as error:  # noqa: BLE001 - told to the caller, or raised again
         return _fail(error, options, incoming, context)
     finally:
-        _owners.end_handling(handled)
+        _handled.end(handled)
+        _by_hand.end_abandoned()
 
 
 def _begin(options: _Options, incoming: Incoming, context: LambdaLLMContext) -> str | None:

@@ -26,6 +26,7 @@ class Metadata:
         self.value = {} if value is None else value
         self._seen = canonical(self.value)
         self._known = False
+        self._defaults: Canonical = {}
 
     def found(self, stored: dict[str, Any], *, exists: bool) -> None:
         """Take in what the store holds: all of it, but keys that were changed before it was read.
@@ -34,7 +35,11 @@ class Metadata:
             stored: Is not kept.
             exists: Whether the session does. What a new one begins with is a change.
         """
-        changed = self.keys_changed() if exists else list(canonical(self.value))
+        changed = self.keys_changed()
+        if not exists:
+            declared = canonical(self.value)
+            self._defaults = {key: declared[key] for key in declared if key not in changed}
+            changed = list(declared)
         mine: dict[str, Any] = copied(self.value)
         self._seen, self._known = canonical(stored), True
         self.value.clear()
@@ -65,9 +70,14 @@ class Metadata:
             raise _errors.InvalidRequestError(fault)
         return keys
 
+    def defaults_of(self, keys: list[str]) -> list[str]:
+        """Return those that a new session begins with: nobody has set them."""
+        now = canonical(self.value) if self._defaults else {}
+        return [key for key in keys if key in now and now[key] == self._defaults.get(key)]
+
     def handed_over(self) -> None:
         """Take note that the engine has it as it is now."""
-        self._seen = canonical(self.value)
+        self._seen, self._defaults = canonical(self.value), {}
 
 
 def canonical(metadata: object) -> Canonical:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from _thread import allocate_lock
 
 from lambdallm import _errors
+from lambdallm._forked_locks import ForkedLock
 from lambdallm._metadata import Metadata
 
 TYPE_CHECKING = False
@@ -31,7 +32,7 @@ class Outbox:
         self.metadata = Metadata(metadata)
         self._messages: list[Message] = []
         self._clear = False
-        self._lock = allocate_lock()
+        self._lock = ForkedLock(allocate_lock)
 
     def add(self, message: Message) -> None:
         """Hand a message over, or keep it until there is somebody to take it.
@@ -78,12 +79,12 @@ class Outbox:
     def _send(self, work: Work, keys: list[str]) -> None:
         said = [message.to_turn() for message in self._messages]
         self._name_calls(said, self.asking or work)
-        work.append(
-            said,
-            metadata=self.metadata.value if keys else None,
-            metadata_keys=keys,
-            clear=self._clear,
-        )
+        named = {"metadata_keys": keys}
+        defaults = self.metadata.defaults_of(keys)
+        if defaults:
+            named["metadata_defaults"] = defaults
+        metadata = self.metadata.value if keys else None
+        work.append(said, metadata=metadata, clear=self._clear, **named)
         self._messages, self._clear = [], False
         if keys:
             self.metadata.handed_over()

@@ -15,9 +15,7 @@ Source: Lambda, API Gateway and AppSync developer guides, the events' and contex
 
 from __future__ import annotations
 
-from _thread import get_ident
-
-from lambdallm import _errors, _settings
+from lambdallm import _errors, _handled, _settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,22 +38,6 @@ class NobodyNamedError(_errors.ConfigurationError):
     """An authorizer has let the event in and does not say whom."""
 
 
-_handled: dict[int, tuple[int, Any, Any]] = {}
-"""Events that are being handled in this process: thread, event, context."""
-
-
-def begin_handling(event: Any, context: Any) -> int:
-    """Know of an event until `end_handling` is called with what this returns."""
-    number = id(context)  # its handler holds it, so that no other one has the same
-    _handled[number] = get_ident(), event, context
-    return number
-
-
-def end_handling(number: int) -> None:
-    """Forget an event."""
-    del _handled[number]
-
-
 def of_what_is_handled(rule: Any, before: str = "") -> str:
     """Return whose a session is that a handler, or a script, has made itself.
 
@@ -64,16 +46,17 @@ def of_what_is_handled(rule: Any, before: str = "") -> str:
         before: Whose its object was before; in a script it stays so.
 
     Raises:
-        ConfigurationError: As `of_event`; or several are being handled, or none in a function, so
-            that nobody knows.
+        ConfigurationError: As `of_event`; or several are being handled, or none in a function, or
+            the thread may be another event's, so that nobody knows.
         UnauthorizedError: It has to be somebody's, and nothing says whose.
     """
-    handled = [*_handled.values()]
-    here = [each for each in handled if each[0] == get_ident()][-1:]
-    owners = {owner_of(rule, event, context) for _, event, context in here or handled}
-    if len(owners) == 1:
+    handled = _handled.here()
+    owners = {owner_of(rule, each.event, each.context) for each in handled}
+    if owners == {""} or (len(owners) == 1 and not _handled.may_be_of_another(handled)):
         return owners.pop()
-    if rule is not None and (owners or _settings.Settings.from_environ().in_lambda):
+    if rule is not None and (
+        _handled.is_any_going_on() or _settings.Settings.from_environ().in_lambda
+    ):
         raise _errors.ConfigurationError(_NOBODY_SAYS)
     if before or rule in (None, AUTHORIZER):
         return before
@@ -82,8 +65,9 @@ def of_what_is_handled(rule: Any, before: str = "") -> str:
 
 _NOBODY_SAYS = (
     "Nothing says whose session this is: it is not loaded in a function of @handler, or not in the "
-    "thread of one of several. Say it with load(id, owner=…), or keep one session for all who know "
-    "its id with Session(owner=None)."
+    "thread of one of several, or in a thread that was there before the event. Load it in the "
+    "handler, say it with load(id, owner=…), or keep one session for all who know its id with "
+    "Session(owner=None)."
 )
 
 _NOT_TO_DROP = ("after", "principal", "store")

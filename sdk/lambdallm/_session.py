@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from _thread import RLock
 
-from lambdallm import _by_hand, _errors, _events, _memory, _owners, _settings
+from lambdallm import _by_hand, _errors, _events, _handled, _memory, _owners, _settings
 from lambdallm._async_session import AsyncTwins
 from lambdallm._declarations import Declaration
+from lambdallm._forked_locks import ForkedLock
 from lambdallm._memory import MemoryStrategy
 from lambdallm._messages import History, Message
 from lambdallm._metadata import copied
@@ -27,7 +28,13 @@ if TYPE_CHECKING:
     from lambdallm_wire.sessions import Receipt
 
 SCRIPT_SECONDS = 900
-"""Time allowed to a session used by hand: as long as the longest invocation."""
+"""Time allowed to a session used in a script: as long as the longest invocation."""
+
+
+_OF_ANOTHER_EVENT = (
+    "This session is in use since another event, whose user is not this one's. Call load(id) in "
+    "each event, before you use it."
+)
 
 
 class Session(Declaration, AsyncTwins):
@@ -79,8 +86,10 @@ class Session(Declaration, AsyncTwins):
         self._messages = list(messages or [])
         self._outbox = Outbox(metadata)
         self._owns_work = False
+        self._loaded_in: int | None = None
+        self._told_owner: str | None = None
         self._slid = False
-        self._reading = RLock()  # threads of coroutines may all be the first to ask
+        self._reading = ForkedLock(RLock)  # threads of coroutines may all be the first to ask
         self._read = True
         self._cleared = False
         self._version = 0
@@ -110,6 +119,7 @@ class Session(Declaration, AsyncTwins):
     @property
     def messages(self) -> list[Message]:
         """What this handler sees of the conversation, its own messages last."""
+        self._check_event()
         if not self._cleared:
             self._ensure_read()
         return self._messages
@@ -117,11 +127,13 @@ class Session(Declaration, AsyncTwins):
     @property
     def metadata(self) -> dict[str, Any]:
         """What is kept beside the messages. Changes in it are noticed and saved, key by key."""
+        self._check_event()
         self._ensure_read()
         return self._outbox.metadata.value
 
     @metadata.setter
     def metadata(self, metadata: dict[str, Any]) -> None:
+        self._check_event()
         self._ensure_read()
         self._outbox.metadata.value = metadata
 
@@ -203,6 +215,7 @@ class Session(Declaration, AsyncTwins):
         with self._reading:
             if self._outbox.work is None or self._owns_work or not here:
                 self._begin_own_work(session_id, whose)
+                self._loaded_in, self._told_owner = _handled.number_here(), owner
             if after:
                 from lambdallm import _receipts
 
@@ -228,11 +241,13 @@ class Session(Declaration, AsyncTwins):
         Raises:
             InvalidRequestError: It is none of this, no JSON, or too long to be kept. It was not
                 added.
+            ConfigurationError: The session was loaded for another user's event; the same.
         """
         message = Message(role, content, metadata=metadata, pinned=pinned)
         fault = turns.fault_of(message.to_turn())
         if fault is not None:
             raise _errors.InvalidRequestError(fault)
+        self._check_event()
         self._outbox.add(message)
         self._messages.append(message)
         self._spoken.append(message)
@@ -244,6 +259,7 @@ class Session(Declaration, AsyncTwins):
 
         What others say at the same time is forgotten if it is stored before this is.
         """
+        self._check_event()
         self._outbox.clear()
         self._messages, self._spoken, self._cleared = [], [], True
 
@@ -251,15 +267,18 @@ class Session(Declaration, AsyncTwins):
         """Wait until the store has confirmed every message.
 
         Raises:
-            ConfigurationError: It has no id, so that nobody could find it again.
+            ConfigurationError: It has no id, so that nobody could find it again; or it was loaded
+                for another user's event.
             StateError: The store did not confirm; the message says what is known.
         """
+        self._check_event()
         with self._reading:
             if self._outbox.work is None:
                 if not self.session_id:
                     message = "This session has no id: load(id) it, or set session_id."
                     raise _errors.ConfigurationError(message)
                 self._begin_own_work(self.session_id, self._whose(), keep=True)
+                self._loaded_in, self._told_owner = _handled.number_here(), None
         self.send_changes()
         assert self._outbox.work is not None  # noqa: S101 - begun above, or it was raised
         self._version = max(self._version, self._outbox.work.save())
@@ -303,6 +322,19 @@ class Session(Declaration, AsyncTwins):
         else:
             self._outbox.send_changes(work)
 
+    def _check_event(self) -> None:
+        """Refuse what was loaded for the user of another event, as an object of the module's is."""
+        work = self._outbox.work
+        if self._loaded_in is None and work is None:
+            self._loaded_in = _handled.number_here() or None
+        number, told = self._loaded_in, self._told_owner
+        if number is None or _handled.is_going_on(number) or not _handled.is_any_going_on():
+            return
+        if told is None and self._whose() != self._owned_by:
+            raise _errors.ConfigurationError(_OF_ANOTHER_EVENT)
+        if work is not None and _settings.epoch_ms() >= work.deadline_epoch_ms:
+            self.load(owner=told)  # its unit was over with the event of before
+
     def _whose(self) -> str:
         """Return whose session is meant where nobody says it."""
         handled = self._outbox.work is not None and not self._owns_work
@@ -321,7 +353,8 @@ class Session(Declaration, AsyncTwins):
             raise _errors.InvalidRequestError(message)
         if not owner and self.owner == _owners.REQUIRED:
             raise _owners.nobody()
-        before, deadline = self._outbox.work, _settings.epoch_ms() + SCRIPT_SECONDS * 1_000
+        before = self._outbox.work
+        deadline = _handled.deadline_here(_settings.epoch_ms() + SCRIPT_SECONDS * 1_000)
         if before is not None and self._owns_work:
             self._outbox.work = None
             if _settings.epoch_ms() < before.deadline_epoch_ms:

@@ -68,15 +68,16 @@ class Work:
             work_id: Its identity everywhere, unless `begin` finds it taken in its invocation.
             request_id: Lambda's, or one that was made up.
             deadline_epoch_ms: When Lambda ends the invocation.
-            lambda_context: Tells invocations of one request id from each other.
+            lambda_context: Tells invocations of one request id from each other, and the tenant.
         """
         self.work_id = work_id
         self.request_id = request_id
         self.deadline_epoch_ms = deadline_epoch_ms
         self._given = (work_id, request_id)
         self._lambda_context = lambda_context
-        self._closed = False
-        self._forks = _unit_names.forks
+        tenant = getattr(lambda_context, "tenant_id", None)
+        self._scopes: dict[str, Any] = {"tenant": tenant} if isinstance(tenant, str) else {}
+        self._closed, self._forks = False, _unit_names.forks
         self._transport: Transport | None = None
         self._lock = allocate_lock()
         self._begin: dict[str, Any] = {}
@@ -114,6 +115,7 @@ class Work:
             "deadline_epoch_ms": self.deadline_epoch_ms,
             "cold_start": _first_in_process,
             "session": session,
+            **self._scopes,
             **more,
         }
         trace_id = _settings.trace_id()
@@ -221,7 +223,7 @@ class Work:
         if not self._closed:
             return self
         late = Work(*self._given, self.deadline_epoch_ms, lambda_context=self._lambda_context)
-        late._spent = self._spent.under_another_engine()
+        late._spent, late._scopes = self._spent.under_another_engine(), self._scopes
         return late
 
     def leave(self, unit: Work, outcome: str) -> None:
@@ -259,6 +261,8 @@ class Work:
     def control(self, route: routes.Route, message: dict[str, Any]) -> dict[str, Any]:
         """Ask what needs no model and no session; nothing is billed, and twice is safe."""
         reply: dict[str, Any] = self._ask(route, message)
+        if route is routes.TAG:
+            self._scopes = {**self._scopes, "tags": reply["tags"]}
         return reply
 
     @property
@@ -273,12 +277,12 @@ class Work:
         *,
         metadata: dict[str, Any] | None,
         clear: bool,
-        metadata_keys: Sequence[str] = (),
+        **named_keys: Sequence[str],
     ) -> None:
         """Hand over new turns; whether the store has them is said by `save` and `end`."""
         message: dict[str, Any] = {"turns": turns}
         if metadata is not None:
-            message |= {"metadata": metadata, "metadata_keys": metadata_keys}
+            message |= {"metadata": metadata, **named_keys}
         if clear:
             message["clear"] = True
         # Taking turns needs no network; whether they are stored is said by `save` and `end`.
@@ -360,7 +364,8 @@ class Work:
             if self._said and not self._writer:
                 raise error  # an older sidecar: nobody knows what is its own in the store
             transport = _instead_of(lost, error)
-            begin = {**self._begin, "continues": self._writer} if self._writer else self._begin
+            begin = {**self._begin, **self._scopes}
+            begin |= {"continues": self._writer} if self._writer else {}
             reply = transport.request(routes.BEGIN, begin, timeout_seconds=BEGIN_SECONDS)
             if _owners.dropped_of(self._begin["session"], reply):
                 raise error  # an older engine would go on in another session

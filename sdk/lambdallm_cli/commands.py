@@ -13,7 +13,9 @@ import click
 from lambdallm import __version__
 from lambdallm_cli import invocation
 from lambdallm_cli.bench_models import bench
+from lambdallm_cli.budget import budget
 from lambdallm_cli.calls import calls
+from lambdallm_cli.cost import cost
 from lambdallm_cli.price import price, price_book
 from lambdallm_cli.sessions import sessions
 
@@ -155,6 +157,8 @@ def check(file: Path, compiling: bool, environment: str, as_json: bool) -> None:
 lambdallm.add_command(calls)
 lambdallm.add_command(bench)
 lambdallm.add_command(sessions)
+lambdallm.add_command(budget)
+lambdallm.add_command(cost)
 lambdallm.add_command(price)
 lambdallm.add_command(price_book)
 

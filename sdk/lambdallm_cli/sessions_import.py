@@ -147,6 +147,7 @@ def _put(opened: SessionStore, record: dict[str, Any], *, overwrite: bool) -> tu
     try:
         outcome = opened.write(record)
         if outcome == "exists" and overwrite:
+            opened.check(record)
             opened.delete(record["session_id"], record.get("owner", ""), keep_records=True)
             outcome = opened.write(record)
     except _errors.InvalidRequestError as error:

@@ -140,6 +140,15 @@ class SessionStore:
         outcome: str = reply["outcome"]
         return outcome
 
+    def check(self, record: Mapping[str, Any]) -> None:
+        """See that all of a record can be put in, while a session lives in its place.
+
+        Raises:
+            InvalidRequestError: It cannot.
+        """
+        for chunk in _chunks(record):
+            self._ask(routes.WRITE_SESSION, record=chunk, claim="", more=True)
+
     def move(
         self, session_id: str, owner: str, to_owner: str, progress: Callable[[int], None]
     ) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from lambdallm_extension.domain import keys
 from lambdallm_extension.ports import InvocationReport
 from lambdallm_extension.settings import Settings
 from lambdallm_extension.stores.bucket_place import expiry_class
@@ -85,6 +86,18 @@ def test_the_function_may_do_what_the_store_does_and_no_more() -> None:
     operations = operations_of_the_store()
     assert operations > OF_PEOPLE
     assert set(statement["Action"]) == {f"dynamodb:{name}" for name in operations - OF_PEOPLE}
+
+
+def test_the_function_cannot_change_its_own_budgets() -> None:
+    denied = statements()["BudgetsAreNotItsOwn"]
+    allowed = set(statements()["SessionsAndCallRecords"]["Action"])
+
+    assert denied["Effect"] == "Deny"
+    reading = {"dynamodb:GetItem", "dynamodb:Query", "dynamodb:ConditionCheckItem"}
+    assert set(denied["Action"]) == allowed - reading
+    assert denied["Resource"] == {"GetAtt": "Table.Arn"}
+    (condition,) = denied["Condition"].values()
+    assert condition == {"dynamodb:LeadingKeys": [keys.BUDGETS]}
 
 
 def test_no_permission_is_a_wildcard() -> None:

@@ -95,6 +95,21 @@ def test_the_items_of_the_table_are_shown(shown: str) -> None:
     assert re.search(r"SESSION#demo +HEAD +24 h +5 exchanges", shown)
 
 
+def test_a_budget_is_spent_stopped_and_opened_again(shown: str) -> None:
+    _, _, scene = shown.partition("A budget")
+    lines = [line.split(maxsplit=1) for line in scene.splitlines() if line.startswith(" ")]
+    spent = [Decimal(text) for text in re.findall(r"\$([0-9.]+) of \$0.40 is spent", scene)]
+
+    assert "claude-sonnet-4-5: $0.3" in scene
+    assert spent == sorted(spent)
+    assert Decimal("0.32") - Decimal("0.03") <= spent[0] <= spent[1] <= Decimal("0.40")
+    assert [words[0] for words in lines if words[0] in ("refused", "stopped", "opened")] == [
+        "refused", "stopped", "opened",
+    ]  # fmt: skip
+    assert "429: The day's budget" in scene
+    assert "Spending is stopped" in scene
+
+
 def test_without_a_terminal_it_is_plain_text(shown: str) -> None:
     assert "\x1b" not in shown
     assert max(map(len, shown.splitlines())) <= 100

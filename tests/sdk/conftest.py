@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,18 @@ class Sidecar:
 
 
 @pytest.fixture
-def sidecar(tmp_path: Path) -> Iterator[Sidecar]:
-    served = Sidecar(tmp_path / "lambdallm")
-    yield served
-    served.close()
+def sidecar_of(tmp_path: Path) -> Iterator[Callable[[], Sidecar]]:
+    """Start a sidecar when its variables are set."""
+    with ExitStack() as ends:
+
+        def start() -> Sidecar:
+            served = Sidecar(tmp_path / "lambdallm")
+            ends.callback(served.close)
+            return served
+
+        yield start
+
+
+@pytest.fixture
+def sidecar(sidecar_of: Callable[[], Sidecar]) -> Sidecar:
+    return sidecar_of()

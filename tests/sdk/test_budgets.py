@@ -11,6 +11,7 @@ import pytest
 
 import lambdallm
 from fakes.owned_events import http_jwt
+from fakes.waiting import until
 from lambdallm import Session, handler
 from lambdallm.testing import MockLambdaContext
 from lambdallm.testing.model_server import Answer, ModelServer
@@ -130,6 +131,46 @@ def test_tags_have_budgets(configure: Configure) -> None:
     assert call(lambda context: context.tag(team="x" * 300))["statusCode"] == 400
 
 
+def test_a_tenant_has_a_budget_of_its_own(configure: Configure) -> None:
+    configure("cost:\n  budgets:\n    tenants: {scope: tenant, limit: '0.0005'}\n")
+
+    class Tenants(MockLambdaContext):
+        """As of a function with tenant isolation."""
+
+        tenant_id = "acme"
+
+    def budgets(context: Any) -> list[Any]:
+        @handler
+        def handle(event: Any, context: Any) -> Any:
+            return {"statusCode": 200, "body": context.budget}
+
+        body: list[Any] = json.loads(handle({"body": {"x": 1}}, context)["body"])
+        return body
+
+    [told] = budgets(Tenants())
+    assert (told["scope"], told["id"]) == ("tenant", "acme")
+    assert budgets(MockLambdaContext()) == []
+
+
+def test_tags_outlive_the_sidecar_that_was_told_of_them(
+    server: ModelServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sidecar_of: Any
+) -> None:
+    text = "cost:\n  budgets:\n    teams: {scope: 'tag:team', limit: '0.001'}\n"
+    (tmp_path / "lambdallm.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.setenv("LAMBDALLM_CONFIG", str(tmp_path / "lambdallm.yaml"))
+    sidecar = sidecar_of()
+
+    def act(context: Any) -> list[str]:
+        context.tag(team="search", gone="x")
+        context.tag(gone="")
+        told_of = context.work._transport
+        sidecar.close()
+        until(lambda: not told_of.usable)
+        return [f"{each['name']} {each['id']}" for each in context.budget]
+
+    assert call(act)["body"]["said"] == ["teams search"]
+
+
 def test_a_handler_may_ask_what_is_left(configure: Configure) -> None:
     configure("cost:\n  budget: {daily: '1', monthly: '20'}\n")
     call(ask)
@@ -228,3 +269,16 @@ def test_a_budget_that_warns_refuses_nothing(configure: Configure) -> None:
 
     for _ in range(3):
         assert call(ask)["statusCode"] == 200
+
+
+def test_without_a_store_budgets_say_what_they_need(
+    server: ModelServer, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LAMBDALLM_STORE")
+    monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1")
+    configure("cost:\n  budget: {daily: '1'}\n")
+    refused = call(ask)
+
+    assert "LAMBDALLM_STORE" in str(refused)
+    assert refused["statusCode"] == 500
+    assert not server.requests

@@ -6,9 +6,12 @@ import asyncio
 import gc
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
+import weakref
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -284,3 +287,73 @@ def test_an_object_that_outlives_its_unit_can_be_loaded_again(
     session.add_message("assistant", "a2")
     session.save()
     assert contents(Session().load("s")) == ["q", "a", "q2", "a2"]
+
+
+def test_one_of_a_handler_waits_no_longer_than_its_event() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        ended = script(
+            "import lambdallm\n"
+            "from lambdallm.testing import MockLambdaContext\n"
+            "@lambdallm.handler()\n"
+            "def handle(event, context):\n"
+            "    try: lambdallm.Session().load('s')\n"
+            "    except lambdallm.StateError: print('told')\n"
+            "    return 'ok'\n"
+            "handle({}, MockLambdaContext(1_500))\n",
+            LAMBDALLM_STORE=f"redis://127.0.0.1:{silent.getsockname()[1]}",
+            LAMBDALLM_TELEMETRY="off",
+        )
+
+    assert ended.stdout == "told\n", ended.stderr
+
+
+def test_what_a_handler_has_left_open_is_stored_when_its_event_ends(
+    embedded: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    embedded(LAMBDALLM_TELEMETRY="on")
+
+    @handler()
+    def handle(event: Any, context: Any) -> str:
+        session = Session().load("left")
+        session.add_message("user", "q")
+        session.add_message("assistant", "a")
+        session.metadata["n"] = 1
+        return "ok"
+
+    handle({}, MockLambdaContext())
+
+    outcomes = [report["outcome"] for report in reports(capsys.readouterr().out)]
+    assert outcomes == ["ok", "ok"], "the event's, and that of its session"
+    assert Session().load("left").metadata == {"n": 1}
+
+
+@pytest.mark.parametrize("owner", [None, "team"])
+def test_an_object_of_the_module_is_read_anew_when_the_event_of_before_is_over(
+    owner: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, seen = Session(), []
+
+    @handler()
+    def handle(event: Any, context: Any) -> str:
+        if event["number"] == 1:
+            kept.load("s", owner=owner)
+        kept.add_message("user", f"q{event['number']}")
+        kept.add_message("assistant", "a")
+        kept.save()
+        seen.append(contents(kept))
+        return "ok"
+
+    handle({"number": 1}, MockLambdaContext())
+    now_ms = _settings.epoch_ms()
+    monkeypatch.setattr(_settings, "epoch_ms", lambda: now_ms + 40_000)
+    handle({"number": 2}, MockLambdaContext())
+
+    assert seen == [["q1", "a"], ["q1", "a", "q2", "a"]]
+
+
+def test_an_object_that_is_loaded_again_and_again_is_noted_once() -> None:
+    session = Session()
+    for number in range(20):
+        session.load(f"s{number}")
+
+    assert weakref.getweakrefcount(session) == 1

@@ -181,3 +181,30 @@ def test_one_object_in_many_threads_hands_each_message_over_once() -> None:
     assert sorted(each.content for each in whole) == sorted(
         ["all", *(f"{number}/{turn}" for number in range(8) for turn in range(20))]
     )
+
+
+def test_of_two_first_events_the_one_that_sets_a_key_beats_what_both_begin_with() -> None:
+    both_have_read, set_by_one = threading.Barrier(2), threading.Event()
+
+    @handler(session=Session(session_id="first", metadata={"plan": "free", "seen": 0}))
+    def handle(event: Any, context: Any) -> str:
+        session = context.session
+        assert session.messages == []
+        both_have_read.wait(5)
+        if event["sets"]:
+            session.metadata["plan"] = "pro"
+        else:
+            assert set_by_one.wait(5)
+        say(session, "q", "a")
+        return "ok"
+
+    def one() -> None:
+        handle({"sets": True}, MockLambdaContext())
+        set_by_one.set()
+
+    thread = threading.Thread(target=one)
+    thread.start()
+    handle({"sets": False}, MockLambdaContext())
+    thread.join()
+
+    assert stored("first") == {"plan": "pro", "seen": 0}

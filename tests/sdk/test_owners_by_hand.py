@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -163,3 +165,124 @@ def in_thread(event: Any) -> Any:
     if isinstance(kept[0], Exception):
         raise kept[0]
     return kept[0]
+
+
+def test_an_object_that_another_users_event_has_left_open_shows_and_keeps_nothing() -> None:
+    kept = Session(session_id="s", metadata={"plan": "free"})
+    call(lambda _: talk(kept, "ada's"), http_jwt("ada", "{}"))
+
+    uses: list[Callable[[], Any]] = [
+        lambda: kept.messages,
+        lambda: kept.metadata,
+        lambda: kept.format_history(),
+        lambda: kept.add_message("user", "bob's"),
+        lambda: setattr(kept, "metadata", {"whose": "bob"}),
+        kept.clear,
+        kept.save,
+    ]
+    for use in uses:
+        with pytest.raises(lambdallm.ConfigurationError, match="load"):
+            call(lambda _, use=use: use(), http_jwt("bob", "{}"))
+    assert call(lambda _: talk(kept.load(), "bob's"), http_jwt("bob", "{}")) == []
+    assert call(lambda _: talk(Session().load("s"), "x"), http_jwt("ada", "{}")) == [
+        "ada's",
+        "to ada's",
+    ]
+
+
+def test_what_a_failed_event_has_left_unsaved_is_not_another_users() -> None:
+    kept = Session(session_id="s")
+    call(lambda _: kept.add_message("user", "ada's"), http_jwt("ada", "{}"))
+
+    with pytest.raises(lambdallm.ConfigurationError, match="load"):
+        call(lambda _: kept.save(), http_jwt("bob", "{}"))
+    assert call(lambda _: talk(kept.load(), "bob's"), http_jwt("bob", "{}")) == []
+
+
+def test_an_object_goes_on_in_the_next_event_of_the_same_user() -> None:
+    for event in (http("anybody", "{}"), http_jwt("ada", "{}")):
+        kept = Session(session_id="s")  # of the module
+        assert call(lambda _, kept=kept: talk(kept, "1"), event) == []
+        assert call(lambda _, kept=kept: talk(kept, "2"), event) == ["1", "to 1"]
+
+
+def test_a_thread_that_was_there_before_the_event_says_whose_it_means() -> None:
+    """It may be another user's, left by an event that is over."""
+    with ThreadPoolExecutor(1) as pool:
+
+        def load(**how: Any) -> list[Any]:
+            return pool.submit(lambda: talk(Session().load("s", **how), "in the pool")).result()
+
+        assert call(lambda _: load(), http_jwt("ada", "{}")) == [], "begun by this event"
+        with pytest.raises(lambdallm.ConfigurationError, match="owner="):
+            call(lambda _: load(), http_jwt("bob", "{}"))
+        assert call(lambda _: load(owner="bob"), http_jwt("bob", "{}")) == []
+        assert call(lambda _: load(), http("anybody", "{}")) == [], "nobody's, all the same"
+
+
+def test_a_thread_that_has_outlived_its_event_opens_nothing() -> None:
+    go, done, kept = threading.Event(), threading.Event(), []
+
+    def late() -> None:
+        go.wait(5)
+        try:
+            kept.append(talk(Session().load("s"), "ada's"))
+        except lambdallm.ConfigurationError as error:
+            kept.append(error)
+        done.set()
+
+    def wait(_: Any) -> bool:
+        go.set()
+        return done.wait(5)
+
+    thread = threading.Thread(target=late)
+    call(lambda _: thread.start(), http_jwt("ada", "{}"))
+    assert call(wait, http_jwt("bob", "{}"))
+    thread.join()
+
+    assert isinstance(kept[0], lambdallm.ConfigurationError)
+    assert call(lambda _: talk(Session().load("s"), "mine"), http_jwt("bob", "{}")) == []
+
+
+def test_coroutines_and_their_threads_are_of_their_handlers_event() -> None:
+    found: list[list[Any]] = []
+
+    @handler()
+    async def handle(event: Any, context: Any) -> str:
+        mine = (await Session().aload("s")).messages
+        theirs = await asyncio.to_thread(lambda: Session().load("s").messages)
+        found.append([mine, theirs])
+        await asyncio.to_thread(lambda: talk(Session().load("s"), "said"))
+        return "ok"
+
+    for user in ("ada", "bob", "eve"):
+        handle(http_jwt(user, "{}"), MockLambdaContext())
+
+    assert found == [[[], []]] * 3
+
+
+def test_a_coroutine_that_has_outlived_its_event_opens_nothing() -> None:
+    go, done, kept = threading.Event(), threading.Event(), []
+
+    def late() -> None:
+        go.wait(5)
+        try:
+            kept.append(Session().load("s"))
+        except lambdallm.ConfigurationError as error:
+            kept.append(error)
+        done.set()
+
+    @handler()
+    async def leave(event: Any, context: Any) -> str:
+        kept.append(asyncio.get_running_loop().create_task(asyncio.to_thread(late)))
+        await asyncio.sleep(0)
+        return "ok"
+
+    def wait(_: Any) -> bool:
+        go.set()
+        return done.wait(5)
+
+    leave(http_jwt("ada", "{}"), MockLambdaContext())
+    assert call(wait, http_jwt("bob", "{}"))
+
+    assert isinstance(kept[1], lambdallm.ConfigurationError)

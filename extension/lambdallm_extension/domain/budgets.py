@@ -33,7 +33,7 @@ class Standing(NamedTuple):
 
     Attributes:
         leased_pico_usd: By all environments, spent or not.
-        leases: Environments that hold a part of it.
+        leases: Environments that hold a part of it which is not spent.
     """
 
     leased_pico_usd: int = 0

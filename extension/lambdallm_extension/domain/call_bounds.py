@@ -14,13 +14,18 @@ from lambda_runtime_api.declarations import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeAlias
+
+    _Waiting: TypeAlias = tuple[Any, str, bool]
+    """A list or an object, the name it stands under, and whether everything in it is text."""
 
 ROUND_TOKENS = 2_048
 """Of a request as such: what APIs add of their own where there are tools, and around them."""
 
 PART_TOKENS = 64
 """Of each object in a request: the marks around messages, tools and results."""
+
+TEXT_TOKENS = PART_TOKENS + len("text")
 
 IMAGE_TOKENS = 6_000
 """Of a picture in the body, which APIs scale down to what they take.
@@ -31,10 +36,18 @@ detail; families of `MINI_IMAGE_TOKENS` apart); Amazon Nova, "Image understandin
 """
 
 MINI_IMAGE_TOKENS = 50_000
-"""Of OpenAI's small models, which count a picture more: 2,833 and 5,667 for each of 8 tiles."""
+"""Of OpenAI's small models, which count a picture more: 2,833 and 5,667 for each of 8 tiles.
+
+Also of pictures in their original size: 10,000 patches, and up to 2.5 tokens for each.
+"""
+
+_MINI = ("gpt-4o-mini", "-nano")
 
 TOOL_USES = 10
 """Of a tool on the API's side that has no bound of its own in the request."""
+
+SEARCHES = 1
+"""Of a model that searches before each answer, whatever the request says of tools."""
 
 TOOL_USE_PICO_USD = 35_000_000_000
 """The dearest that is billed by its uses, grounding with a search engine: $35 for 1,000.
@@ -55,7 +68,13 @@ _OUTPUTS = (
     "maxTokenCount",
     "maxOutputTokens",
 )
-_OUTPUTS_IN = ("inferenceConfig", "textGenerationConfig", "generationConfig", "parameters")
+_OUTPUTS_IN = (
+    "inferenceConfig", "textGenerationConfig", "generationConfig", "parameters",
+    "additionalModelRequestFields",
+)  # fmt: skip
+
+ANSWERS_MAX = 1_000
+"""More than any API gives at once."""
 
 _ELSEWHERE = frozenset({
     "previous_response_id", "conversation", "file_id", "file_url", "fileUri", "file_uri",
@@ -69,7 +88,25 @@ _PACKED = frozenset({"document", "video", "audio", "input_audio", "input_file", 
 
 _PLAIN_FORMATS = frozenset({"txt", "md", "csv", "html", "text", "text/plain"})
 
-_FUNCTION_TOOLS = frozenset({"function", "custom", ""})
+_FUNCTION_TOOLS = frozenset({"function", "custom"})
+
+_CLIENT_TOOLS = ("bash_", "text_editor_", "computer_", "memory_", "local_shell", "apply_patch")
+"""Tools that an API declares and the function itself carries out."""
+
+_DECLARED = frozenset({
+    "toolSpec", "cachePoint", "name", "function", "functionDeclarations", "function_declarations",
+    "parameter_definitions",
+})  # fmt: skip
+"""Fields of tools without a type that the function carries out; others are the API's own."""
+
+_REFERENCES = frozenset({"item_reference", "compaction", "compaction_summary"})
+_NAMED = frozenset({"id", "type", "status"})
+"""An item of a request that has nothing else stands for one that the API has kept."""
+
+_ADDRESSES = (
+    "http:", "https:", "s3:", "gs:", "file:", "data:application", "data:video", "data:audio",
+    "data:text",
+)  # fmt: skip
 
 _IMAGES = frozenset({"image", "input_image", "image_url"})
 
@@ -112,14 +149,13 @@ def bound_of(body: Any, model_id: str = "") -> Bound:
         return Bound(None, None, unbounded="a body that is no JSON object")
     found = _Found(str(body.get("model") or model_id))
     found.walk(body)
-    answers = max([1, *(_whole(body.get(name)) for name in _ANSWERS)])
-    outputs = [_whole(body.get(name)) for name in _OUTPUTS]
-    for name in _OUTPUTS_IN:
-        held = body.get(name)
-        if isinstance(held, dict):
-            outputs += [_whole(held.get(each)) for each in _OUTPUTS]
-            answers = max([answers, *(_whole(held.get(each)) for each in _ANSWERS)])
-    output = max(outputs)
+    held = [body, *(part for name in _OUTPUTS_IN if isinstance(part := body.get(name), dict))]
+    answers = max([1, *(_count(part[name]) for part in held for name in _ANSWERS if name in part)])
+    outputs: list[int] = [
+        _whole(part[name]) for part in held for name in _OUTPUTS if part.get(name) is not None
+    ]
+    # One that cannot be read may hold all the same, for an API that is not as strict.
+    output = max(outputs) if outputs and all(outputs) else 0
     return Bound(
         None if found.elsewhere else ROUND_TOKENS + found.tokens,
         output * answers if output else None,
@@ -134,43 +170,43 @@ class _Found:
 
     def __init__(self, model_id: str) -> None:
         self.tokens = 0
-        self.tool_uses = 0
+        self.tool_uses = SEARCHES if "search" in model_id else 0
         self.elsewhere = ""
-        small = "gpt-4o-mini" in model_id or "-nano" in model_id or model_id.endswith("-mini")
-        self._picture_tokens = MINI_IMAGE_TOKENS if small else IMAGE_TOKENS
+        self._picture_tokens = IMAGE_TOKENS
+        if any(mark in model_id for mark in _MINI) or model_id.endswith("-mini"):
+            self._picture_tokens = MINI_IMAGE_TOKENS
 
     def walk(self, body: dict[str, Any]) -> None:
         """Count all that is in a body. Not recursive: bodies come from anybody."""
-        waiting: list[tuple[Any, str, bool]] = [(body, "", False)]
+        if body.get("web_search_options") is not None:
+            self.tool_uses += TOOL_USES
+        waiting: list[_Waiting] = [(body, "", False)]
         while waiting:
             value, name, data = waiting.pop()
-            if isinstance(value, str):
-                self.tokens += _bytes(value)
-            elif isinstance(value, list):
-                waiting += [(each, name, data) for each in value]
-            elif isinstance(value, dict):
-                self.tokens += PART_TOKENS + sum(map(_bytes, value))
-                data = data or name in _DATA or value.get("type") in _DATA
-                if data or not self._takes(value, name):
-                    waiting += [(each, field, data) for field, each in value.items()]
-            elif isinstance(value, int):
-                self.tokens += NUMBER_TOKENS + value.bit_length() // 3
-            else:
-                self.tokens += NUMBER_TOKENS
+            if type(value) is list:
+                self.tokens += _of_list(value, name, data, waiting)
+                continue
+            self.tokens += PART_TOKENS
+            if not data:
+                said = value.get("type", "")
+                said = said if type(said) is str else ""
+                data = name in _DATA or said in _DATA
+                if not data and self._takes(value, name, said):
+                    self.tokens += sum(map(_bytes, value))
+                    continue
+            self.tokens += _of_object(value, data, waiting)
 
-    def _takes(self, part: dict[str, Any], name: str) -> bool:
+    def _takes(self, part: dict[str, Any], name: str, kind: str) -> bool:
         """Count an object as a whole; False: look at what is in it."""
-        kind = part.get("type")
-        if not isinstance(kind, str):
-            kind = ""
-        for field in _ELSEWHERE & part.keys():
-            if part[field]:
-                self._elsewhere(f"the field {field!r}")
-        if name == "tools" and kind not in _FUNCTION_TOOLS:
-            self.tool_uses += _whole(part.get("max_uses")) or TOOL_USES
-        if name == "prompt" and "id" in part:
+        if not _ELSEWHERE.isdisjoint(part):
+            for field in _ELSEWHERE & part.keys():
+                if part[field]:
+                    self._elsewhere(f"the field {field!r}")
+        if name == "tools":
+            self._tool(part, kind)
+        elif name == "prompt" and "id" in part:
             self._elsewhere("a stored prompt")
-        if kind == "item_reference":
+        elif kind in _REFERENCES or (name == "input" and "id" in part and not part.keys() - _NAMED):
             self._elsewhere("an item that is referred to")
         if name == "image" or kind in _IMAGES:
             return self._image(part)
@@ -178,13 +214,24 @@ class _Found:
             return self._file(part, kind if kind in _PACKED else name)
         return False
 
+    def _tool(self, part: dict[str, Any], kind: str) -> None:
+        """Count a tool that the API uses by itself, between question and answer."""
+        if kind.startswith(_CLIENT_TOOLS) or kind in _FUNCTION_TOOLS:
+            return
+        if not kind and not _DECLARED.isdisjoint(part):
+            return
+        self.tool_uses += _whole(part.get("max_uses")) or TOOL_USES
+
     def _image(self, part: dict[str, Any]) -> bool:
         """Count a picture; what else stands in its object is an address or a number."""
         held = part.get("source", part.get("image_url", part))
+        detail = part.get("detail")
         if isinstance(held, dict):
+            detail = held.get("detail", detail)
             held = held.get("bytes", held.get("data", held.get("url")))
-        if isinstance(held, str) and not held.startswith(("http:", "https:", "s3:", "gs:")):
-            self.tokens += self._picture_tokens
+        if isinstance(held, str) and not held.startswith(_ADDRESSES):
+            whole = detail == "original"
+            self.tokens += MINI_IMAGE_TOKENS if whole else self._picture_tokens
         else:
             self._elsewhere("an image that is not in the request")
         return True
@@ -203,10 +250,58 @@ class _Found:
         self.elsewhere = self.elsewhere or what
 
 
+def _of_list(values: list[Any], name: str, data: bool, waiting: list[_Waiting]) -> int:
+    """Count what stands in a list itself; lists and objects in it are waited for."""
+    tokens = 0
+    for each in values:
+        kind = type(each)
+        if kind is str:
+            tokens += len(each) if each.isascii() else _bytes(each)
+        elif name == "content" and kind is dict and _is_text(each):
+            tokens += TEXT_TOKENS + _bytes(each["text"])  # what most parts are
+        elif kind is dict or kind is list:
+            waiting.append((each, name, data))
+        else:
+            tokens += _number_tokens(each)
+    return tokens
+
+
+def _of_object(part: dict[str, Any], data: bool, waiting: list[_Waiting]) -> int:
+    """Count an object's names, and what stands in it itself."""
+    tokens = 0
+    for name, each in part.items():
+        tokens += len(name) if name.isascii() else _bytes(name)
+        kind = type(each)
+        if kind is str:
+            tokens += len(each) if each.isascii() else _bytes(each)
+        elif kind is dict or kind is list:
+            waiting.append((each, name, data))
+        else:
+            tokens += _number_tokens(each)
+    return tokens
+
+
 def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def _is_text(part: dict[str, Any]) -> bool:
+    return len(part) == 1 and type(part.get("text")) is str
+
+
+def _number_tokens(value: Any) -> int:
+    return NUMBER_TOKENS + (value.bit_length() // 3 if isinstance(value, int) else 0)
 
 
 def _whole(value: Any) -> int:
     """Return a whole number above 0, 0 for everything else."""
     return value if type(value) is int and value > 0 else 0
+
+
+def _count(value: Any) -> int:
+    """Return a number of answers as the least strict API reads it, 1 for what is none."""
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)
+    if type(value) is float and 1 <= value < ANSWERS_MAX:
+        value = int(value) + 1
+    return min(value, ANSWERS_MAX) if type(value) is int and value > 0 else 1

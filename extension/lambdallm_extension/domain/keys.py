@@ -8,7 +8,8 @@
     SESSION#<session id>   VECTOR#000017           of exchange 17, where its memory is semantic
     CALL#<call id>         CALL                    one per model call
     BUDGETS                RULE#<name>, STOP#…     what was changed of the configured budgets
-    BUDGET#<name>#<id>#<window>  HEAD, LEASE#<environment>   what may be spent, and who leases it
+    BUDGET#<name>#<id>#<window>  HEAD, LEASE#<environment>.<n>   what may be spent, who leases it
+    SPEND#<day>            <environment>           what one environment has spent, for reports
 
 Sort keys order as their numbers do: an exchange has six digits, and a turn's index of two or
 three digits carries a letter in front that sorts behind every single digit.
@@ -27,6 +28,9 @@ TURN_PREFIX = "TURN#"
 VECTOR_PREFIX = "VECTOR#"
 BUDGETS = "BUDGETS"
 BUDGET_PREFIX = "BUDGET#"
+RULE_PREFIX = "RULE#"
+STOP_PREFIX = "STOP#"
+SPEND_PREFIX = "SPEND#"
 LEASE_PREFIX = "LEASE#"
 HEAD = "HEAD"
 DIGEST = "DIGEST"
@@ -103,9 +107,30 @@ def budget_pk(name: str, scope_id: str, window: str) -> str:
     return f"{BUDGET_PREFIX}{name}#{quoted(scope_id)}#{window}"
 
 
-def lease_sk(environment_id: str) -> str:
-    """Sort key of an environment's lease in an account."""
-    return f"{LEASE_PREFIX}{environment_id}"
+def parse_budget_pk(pk: str) -> tuple[str, str, str]:
+    """Return name, id and window of an account's partition."""
+    name, scope_id, window = pk.removeprefix(BUDGET_PREFIX).rsplit("#", 2)
+    return name, unquoted(scope_id), window
+
+
+def rule_sk(name: str, scope_id: str = "") -> str:
+    """Sort key of what was changed of a budget, or of one id's limit."""
+    return f"{RULE_PREFIX}{name}#{quoted(scope_id)}" if scope_id else f"{RULE_PREFIX}{name}"
+
+
+def stop_sk(scope: str, scope_id: str) -> str:
+    """Sort key of what stops all spending of one id."""
+    return f"{STOP_PREFIX}{scope}#{quoted(scope_id)}"
+
+
+def spend_pk(day: str) -> str:
+    """Partition of what was spent on one day (UTC, `2026-11-21`)."""
+    return f"{SPEND_PREFIX}{day}"
+
+
+def lease_sk(lease_id: str) -> str:
+    """Sort key of a lease in an account: `<environment>.<n>`."""
+    return f"{LEASE_PREFIX}{lease_id}"
 
 
 def warning_sk(percent: int) -> str:

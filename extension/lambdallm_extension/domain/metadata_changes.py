@@ -22,21 +22,28 @@ class MetadataChange(NamedTuple):
         metadata: All of it, as the event left it.
         keys: The top-level keys that it set, or removed where they are not in `metadata`; None:
             it says nothing about keys, and all of the metadata is replaced.
+        defaults: Those of them that yield to what is stored: what a session begins with.
     """
 
     metadata: Mapping[str, object]
     keys: frozenset[str] | None = None
+    defaults: frozenset[str] = frozenset()
 
     def applied_to(self, stored: Mapping[str, object]) -> dict[str, object]:
         """Return what stands after it."""
         if self.keys is None:
             return {**self.metadata}
-        left = {key: value for key, value in stored.items() if key not in self.keys}
-        return left | {key: self.metadata[key] for key in self.keys if key in self.metadata}
+        keys = self.keys - self.defaults.intersection(stored)
+        left = {key: value for key, value in stored.items() if key not in keys}
+        return left | {key: self.metadata[key] for key in keys if key in self.metadata}
 
     def then(self, later: MetadataChange) -> MetadataChange:
         """Return the change that both are, one after the other."""
         if later.keys is None:
             return later
-        after = later.applied_to(self.metadata)
-        return MetadataChange(after, None if self.keys is None else self.keys | later.keys)
+        if self.keys is None:
+            return MetadataChange(later.applied_to(self.metadata))
+        stays = later.defaults.intersection(self.keys, self.metadata)
+        after = MetadataChange(later.metadata, later.keys - stays).applied_to(self.metadata)
+        defaults = (later.defaults - self.keys) | (self.defaults - (later.keys - later.defaults))
+        return MetadataChange(after, self.keys | later.keys, defaults)

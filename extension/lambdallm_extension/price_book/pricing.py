@@ -36,6 +36,9 @@ PROFILE_SECONDS = 0.25
 QUOTATION_SECONDS = 12.0
 """For the same, and for a newer book, where somebody asks what a call would cost."""
 
+DEARER_TIERS = ("priority", "fast", "ultrafast")
+"""What a call may be billed on though its request does not say so: a project's setting does."""
+
 REMEMBERED_MAX = 64
 """Prices that are kept as found; a function asks one or two models."""
 
@@ -134,7 +137,7 @@ class Pricing:
             (region, "us") if self._family(model.partition("/")[0]) == "anthropic" else (region,)
         )
         known: list[int] = []
-        for tier in ("", "priority", "fast"):
+        for tier in ("", *DEARER_TIERS):
             for where in regions:
                 price = self.find(model, epoch_ms, where, tier=tier)
                 most = None if price is None else reservations.most_pico_usd(price, bound)

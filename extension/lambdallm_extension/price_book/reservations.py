@@ -9,14 +9,25 @@ if TYPE_CHECKING:
     from lambdallm_extension.domain.call_bounds import Bound
     from lambdallm_extension.price_book import Price
 
-INPUT_TOKENS_MAX = 2_000_000
-OUTPUT_TOKENS_MAX = 128_000
-"""Of any model of today, where a request does not say less.
+INPUT_TOKENS_MAX = 2_097_152
+OUTPUT_TOKENS_MAX = 131_072
+"""Of any model of today but for those below, where a request does not say less.
 
-Source: the models' pages of Bedrock, OpenAI, Anthropic and Google, 2026-11.
+Source: the models' pages of Bedrock, OpenAI, Anthropic and Google; litellm's
+`max_input_tokens` and `max_output_tokens`, 2026-11.
 """
 
-_INPUTS = ("input", "cache_write_5m", "cache_write_1h", "input_audio", "input_image")
+_LONGER_INPUTS = {"llama4-scout": 10_000_000}
+_LONGER_OUTPUTS = {
+    "gemini-4": 1_048_576, "grok-4": 524_288, "gpt-5-pro": 272_000, "gemma-4": 262_144,
+    "deepseek": 163_840,
+}  # fmt: skip
+"""By what stands in a model's id."""
+
+_INPUTS = (
+    "input", "cache_read", "cache_write_5m", "cache_write_1h", "input_audio", "input_image",
+    "cache_read_audio", "cache_read_image",
+)  # fmt: skip
 _OUTPUTS = ("output", "output_audio", "output_image")
 
 
@@ -34,9 +45,15 @@ def most_pico_usd(price: Price, bound: Bound) -> int | None:
     ]
     if not inputs:
         return None
-    reads = INPUT_TOKENS_MAX if bound.input_tokens is None else bound.input_tokens
-    reads = min(reads, INPUT_TOKENS_MAX) * bound.answers + bound.tool_uses * INPUT_TOKENS_MAX
-    writes = bound.output_tokens or OUTPUT_TOKENS_MAX * bound.answers
+    longest = _of(price.key, _LONGER_INPUTS, INPUT_TOKENS_MAX)
+    reads = longest if bound.input_tokens is None else min(bound.input_tokens, longest)
+    reads = reads * bound.answers + bound.tool_uses * longest
+    most = _of(price.key, _LONGER_OUTPUTS, OUTPUT_TOKENS_MAX)
+    writes = bound.output_tokens or most * bound.answers
     return (
         max(inputs) * reads + max(outputs, default=0) * writes + bound.tool_uses * TOOL_USE_PICO_USD
     )
+
+
+def _of(key: str, known: dict[str, int], otherwise: int) -> int:
+    return max((most for part, most in known.items() if part in key), default=otherwise)

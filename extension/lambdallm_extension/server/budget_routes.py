@@ -7,6 +7,8 @@ from lambdallm_extension.server import checks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from lambdallm_extension.services.budget_accounts import Account
     from lambdallm_extension.services.spending import Spending
     from lambdallm_extension.services.works import Work
@@ -26,20 +28,28 @@ def tag(message: Message, work: Work) -> Tagged:
         InvalidRequestError: They are no short texts by name, or too many.
     """
     checks.require(message, tags=dict)
-    tags = {**work.tags}
-    for name, value in message["tags"].items():
+    work.tags = tags_of({**work.tags, **message["tags"]})
+    return {"tags": work.tags}
+
+
+def tags_of(said: dict[str, Any]) -> dict[str, str]:
+    """Return tags without those that were taken away.
+
+    Raises:
+        InvalidRequestError: They are no short texts by name, or too many.
+    """
+    for name, value in said.items():
         if not (isinstance(value, str) and _is_name(name) and len(value) <= TEXT_MAX):
             reason = (
                 f"A tag is a text of up to {TEXT_MAX} characters under a name of letters, digits, "
                 f"'-' and '_', not {name!r:.80}: {value!r:.80}."
             )
             raise errors.InvalidRequestError(reason)
-        tags[name] = value
-    work.tags = {name: value for name, value in tags.items() if value}
-    if len(work.tags) > TAGS_MAX:
+    tags = {name: value for name, value in said.items() if value}
+    if len(tags) > TAGS_MAX:
         reason = f"A unit of work has at most {TAGS_MAX} tags."
         raise errors.InvalidRequestError(reason)
-    return {"tags": work.tags}
+    return tags
 
 
 def budgets(message: Message, work: Work, spending: Spending) -> BudgetsReply:

@@ -56,15 +56,20 @@ def check_turns(turns: object) -> None:
             raise errors.InvalidRequestError(fault)
 
 
-def check_metadata(metadata: object, keys: object) -> None:
+def check_metadata(metadata: object, keys: object, defaults: object) -> None:
     """Refuse what is no metadata of a session, or more than its head holds."""
     if not isinstance(metadata, dict | None):
         reason = "The field 'metadata' must be an object."
         raise errors.InvalidRequestError(reason)
-    named = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
-    if keys is not None and (metadata is None or not named):
-        reason = "The field 'metadata_keys' must be a list of names, beside 'metadata'."
-        raise errors.InvalidRequestError(reason)
+    for name, named, beside in (
+        ("metadata_keys", keys, metadata),
+        ("metadata_defaults", defaults, keys),
+    ):
+        listed = isinstance(named, list) and all(isinstance(key, str) for key in named)
+        if named is not None and (beside is None or not listed):
+            before = "metadata" if named is keys else "metadata_keys"
+            reason = f"The field {name!r} must be a list of names, beside {before!r}."
+            raise errors.InvalidRequestError(reason)
     fault = wire_turns.metadata_fault_of(metadata) if metadata else None
     if fault is not None:
         raise errors.InvalidRequestError(fault)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lambdallm_extension.price_book.pricing import Pricing
     from lambdallm_extension.server.replies import Body
     from lambdallm_extension.server.under_way import UnderWay
+    from lambdallm_extension.services.accounting import Accounting
     from lambdallm_extension.services.chat import Chat
     from lambdallm_extension.services.embedding import Embedding
     from lambdallm_extension.services.invocations import Invocations
@@ -54,6 +55,10 @@ class Models(Protocol):
 
     def spending(self) -> Spending:
         """Return who says what may be spent."""
+        ...
+
+    def accounting(self) -> Accounting:
+        """Return what whoever pays may ask."""
         ...
 
 
@@ -93,6 +98,7 @@ class Handlers:
             _address(routes.PRICE): self._price,
         }
         self._archive_routes = {_address(route): route for route in routes.ARCHIVE_ROUTES}
+        self._accounting_routes = {_address(route): route for route in routes.ACCOUNTING_ROUTES}
 
     def handle(self, method: str, path: str, body: bytes, *, connection: int) -> tuple[int, bytes]:
         """Answer one request with a status and a JSON body. Never raises.
@@ -113,6 +119,17 @@ class Handlers:
                 path,
                 body,
                 lambda message: archive_routes.answer(archive_route, message, self._invocations),
+            )
+        accounting_route = self._accounting_routes.get((method, path))
+        if accounting_route is not None:
+            from lambdallm_extension.server import accounting_routes
+
+            accounting = self._models.accounting()
+            return self._guarded(
+                method,
+                path,
+                body,
+                lambda message: accounting_routes.answer(accounting_route, message, accounting),
             )
         if handler is None:
             detail = f"There is no {method} {path}. Is the SDK newer than the layer?"
@@ -179,6 +196,13 @@ class Handlers:
         )
         if "continues" in message:
             checks.require(message, continues=str)
+        if message.get("tenant") is not None:
+            checks.require(message, tenant=str)
+        if "tags" in message:
+            from lambdallm_extension.server import budget_routes
+
+            checks.require(message, tags=dict)
+            message["tags"] = budget_routes.tags_of(message["tags"])
         checks.check_wire(message["wire_version"])
         rule = message.get("session")
         if rule is not None:
@@ -212,14 +236,15 @@ class Handlers:
         checks.require(message, work_id=str)
         turns, metadata = message.get("turns", []), message.get("metadata")
         checks.check_turns(turns)
-        keys = message.get("metadata_keys")
-        checks.check_metadata(metadata, keys)
+        keys, defaults = message.get("metadata_keys"), message.get("metadata_defaults")
+        checks.check_metadata(metadata, keys, defaults)
         if turns:
             self._name_passed_calls(message["work_id"], turns[-1])
         self._invocations.session(message["work_id"]).append(
             turns,
             metadata=metadata,
             metadata_keys=keys,
+            metadata_defaults=defaults or (),
             clear=message.get("clear", False) is True,
         )
         return {"accepted": len(turns)}

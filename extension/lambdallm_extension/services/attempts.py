@@ -75,8 +75,8 @@ class Attempts:
             if left_ms < retry.USEFUL_MS:
                 message = "Too little time is left in this invocation to ask a model."
                 raise errors.DeadlineError(message) from self._earlier
-            self._health.asking(self.candidate)
             self._call.intend(self.candidate.model, self.candidate)
+            self._health.asking(self.candidate)  # a call that a budget refuses asks nobody
             try:
                 if hedge is None:
                     answer = ask(self.candidate)

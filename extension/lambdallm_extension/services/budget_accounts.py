@@ -3,12 +3,15 @@
 Shapes (pico-USD; `expires_at` some weeks after the window):
     BUDGET#<name>#<id>#<window>   HEAD           {"schema": 1, "leased": …, "leases": 3}
     BUDGET#<name>#<id>#<window>   WARN#80        {"schema": 1, "at": ms}
-    BUDGET#<name>#<id>#<window>   LEASE#<env>    {"schema": 1, "sequence": 9, "granted": …,
+    BUDGET#<name>#<id>#<window>   LEASE#<env>.<n>   {"schema": 1, "sequence": 9, "granted": …,
                                   "spent": …, "reserved": …, "unknown": …, "calls": 14, "at": ms}
 
 `leased` only grows before it is spent: an addition whose answer is lost may have been made, so it
 counts as made and is never made again; a return whose answer is lost counts as not made. Both err
 to the side where less is spent. What a dead environment has leased stays leased.
+
+A row belongs to one `Account`: an environment that has forgotten one, and opens it again, begins
+another row, so that all rows together are what was spent.
 """
 
 from __future__ import annotations
@@ -46,8 +49,11 @@ RETURN_SHARE = 20_000
 class Account:
     """A budget's case in one window, as one environment sees it. Threads share it."""
 
-    def __init__(self, budget: Budget, scope_id: str, window: Window) -> None:
+    def __init__(self, budget: Budget, scope_id: str, window: Window, number: int) -> None:
+        """Hold nothing of it yet; no other account of this environment has the number."""
         self.budget = budget
+        self._number = number
+        self._counted = False
         self.scope_id = scope_id
         self.window = window
         self.standing = Standing()
@@ -195,8 +201,9 @@ class Account:
                 return
             self._lease = self._lease._replace(granted=self._lease.granted - back)
             self._changed = True
-            last = self._lease.granted == self._offline
-        add = {"leased": -back, "leases": -1 if last else 0}
+            ends = self._counted and not (self._lease.left or self._lease.reserved)
+            self._counted = self._counted and not ends
+        add = {"leased": -back, "leases": -1 if ends else 0}
         try:
             item = store.add_if(
                 Add(Key(self.pk, keys.HEAD), add, condition=Condition(absent=False)),
@@ -207,6 +214,7 @@ class Account:
         except errors.StoreUnavailableError:
             with self._lock:  # it was not sent, or refused: it is still ours
                 self._lease = self._lease._replace(granted=self._lease.granted + back)
+                self._counted = self._counted or ends
             raise
         self.standing = standing_of(item)
 
@@ -228,7 +236,7 @@ class Account:
                 "calls": self._calls,
                 "at": now_ms,
             }
-        key = Key(self.pk, keys.lease_sk(environment_id))
+        key = Key(self.pk, keys.lease_sk(f"{environment_id}.{self._number}"))
         newer = Condition(at_most={"sequence": self._sequence - 1})
         return Put(Item(key, attributes, self._expires_at()), newer)
 
@@ -260,19 +268,18 @@ class Account:
         """Return how much to ask for; None where it was refused a moment ago."""
         limit = self.limit or 0
         lack = self._lack(needed)
-        if now_ms < self._full_until_ms and self._free() < lack:
+        if 0 < self._full_until_ms - now_ms <= FULL_MS and self._free() < lack:
             return None
         return budgets.lease_size(lack, limit, self.standing, self._pace.per_minute(now_ms))
 
     def _addition(self, size: int) -> Add:
         limit = self.limit or 0
-        first = self._lease.granted == self._offline
         condition = Condition()
         if self.budget.on_exceeded != "warn":
             condition = Condition(at_most={"leased": limit - size})
         return Add(
             Key(self.pk, keys.HEAD),
-            {"leased": size, "leases": 1 if first else 0},
+            {"leased": size, "leases": 0 if self._counted else 1},
             {"schema": names.ITEM_SCHEMA_VERSION},
             self._expires_at(),
             condition,
@@ -282,7 +289,7 @@ class Account:
         self.standing, self.asked_ms = standing_of(item), now_ms
         with self._lock:
             self._lease = self._lease._replace(granted=self._lease.granted + size)
-            self._changed = True
+            self._changed = self._counted = True
 
     def _expires_at(self) -> int | None:
         """Return when nobody needs it any more, epoch seconds; never, of one without an end."""

@@ -6,6 +6,9 @@ Shapes (pico-USD; what is left out stays as it is configured):
     BUDGETS   RULE#<name>#<id>      {"schema": 1, "limit": …}            of one id alone
     BUDGETS   STOP#<scope>#<id>     {"schema": 1, "stopped": true, "at": ms}
 
+A rule without a scope changes the budget of that name where one is configured, and nothing where
+none is: functions that share the table have files of their own.
+
 They are read once in `FRESH_MS`, so that a change holds everywhere within that time.
 """
 
@@ -28,6 +31,9 @@ FRESH_MS = 50_000
 
 RETRY_MS = 5_000
 """After a reading that failed; what was read before holds meanwhile."""
+
+STOP_NAME = "stop of "
+"""How the rules are called that a `STOP#` makes; no budget's name has a space in it."""
 
 READ_MS = 1_000
 """For a reading that a call waits for."""
@@ -75,16 +81,36 @@ class BudgetRules:
             try:
                 store = self._store()
                 items = [] if store is None else self._read(store, now_ms)
-                self._rules = merged(self._configured, items)
             except errors.StoreError as error:
                 self._next_ms = now_ms + RETRY_MS
-                if not self._failing:
-                    self._failing = True
-                    self._log(
-                        f"Budgets could not be read ({error.detail}); what was known of them holds."
-                    )
+                self._say(
+                    f"Budgets could not be read ({error.detail}); what was known of them holds."
+                )
+                return
+            self._next_ms = now_ms + FRESH_MS
+            try:
+                self._rules = merged(self._configured, items)
+            except errors.StoreRefusedError as error:
+                self._rules = merged(self._configured, self._sound(items))
+                self._say(f"{error.detail} All other changes of budgets hold.")
             else:
-                self._next_ms, self._failing = now_ms + FRESH_MS, False
+                self._failing = False
+
+    def _say(self, line: str) -> None:
+        if not self._failing:
+            self._failing = True
+            self._log(line)
+
+    def _sound(self, items: Iterable[Item]) -> list[Item]:
+        """Return the items that can be read: a switch holds, whatever stands beside it."""
+        sound: list[Item] = []
+        for item in items:
+            try:
+                merged(self._configured, [*sound, item])
+            except errors.StoreRefusedError:
+                continue
+            sound.append(item)
+        return sound
 
     def _read(self, store: Store, now_ms: int) -> list[Item]:
         return store.query(keys.BUDGETS, "", deadline_ms=now_ms + READ_MS)
@@ -106,11 +132,17 @@ def merged(configured: Iterable[Budget], items: Iterable[Item]) -> tuple[Budget,
         if kind == "STOP" and len(names) == 2:  # noqa: PLR2004 - scope and id
             scope, only = names[0], keys.unquoted(names[1])
             stopped = item.attributes.get("stopped") is not False
-            name = f"stop of {scope} {only}".rstrip()
+            name = f"{STOP_NAME}{scope} {only}".rstrip()
             rules[name] = Budget(name, scope, only, "all", stopped=stopped)
+        elif (
+            kind == "RULE"
+            and names[0] not in rules
+            and (len(names) > 1 or "scope" not in item.attributes)
+        ):
+            continue  # it changes a budget that another function has configured
         elif kind == "RULE" and len(names) == 1:
             rules[names[0]] = _changed(rules.get(names[0]), names[0], item)
-        elif kind == "RULE" and len(names) == 2 and names[0] in rules:  # noqa: PLR2004 - name and id
+        elif kind == "RULE" and len(names) == 2:  # noqa: PLR2004 - name and id
             rule, limit = rules[names[0]], item.attributes.get("limit")
             if type(limit) is not int:
                 raise _not_ours(item)

@@ -16,6 +16,7 @@ from lambdallm_extension import errors
 from lambdallm_extension.domain.budget_windows import window_at
 from lambdallm_extension.domain.budgets import WARN_PERCENTS
 from lambdallm_extension.services.budget_accounts import Account
+from lambdallm_extension.services.budget_rules import STOP_NAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Budgets:
         self._accounts: dict[tuple[str, str], Account] = {}
         self._closed: list[Account] = []
         self._told_ms = 0
+        self._opened = 0
 
     def admit(
         self, scopes: Mapping[str, str], needed_pico_usd: int, *, deadline_ms: int
@@ -82,6 +84,9 @@ class Budgets:
             StoreError: One cannot be asked, and has no allowance. Nothing is reserved.
         """
         accounts = self.accounts(scopes)
+        for account in accounts:  # before anything is leased for nothing
+            if account.budget.stopped:
+                raise _stopped(account.budget)
         taken: list[Account] = []
         try:
             for account in accounts:
@@ -149,9 +154,6 @@ class Budgets:
             raise failure
 
     def _reserve(self, account: Account, needed: int, deadline_ms: int) -> None:
-        budget = account.budget
-        if budget.stopped:
-            raise _stopped(budget)
         if account.limit is None or account.reserve(needed):
             return
         now_ms = self._clock.epoch_ms()
@@ -184,7 +186,9 @@ class Budgets:
             if account is None or account.window != window:
                 if account is not None:
                     self._closed.append(account)
-                account = self._accounts[key] = Account(rule, scope_id, window)
+                self._opened += 1
+                account = Account(rule, scope_id, window, self._opened)
+                self._accounts[key] = account
             account.budget = rule
             return account
 
@@ -232,6 +236,7 @@ class Reservation:
 
     def __init__(self, accounts: Sequence[Account], pico_usd: int, clock: Clock) -> None:
         self.pico_usd = pico_usd
+        self.percent = max([account.percent for account in accounts], default=0)
         self._clock = clock
         self._lock = Lock()
         self._accounts = accounts
@@ -262,9 +267,13 @@ class Reservation:
 def _stopped(budget: Budget) -> errors.BudgetExceededError:
     if budget.why:
         return errors.BudgetExceededError(budget.why)
+    opens = budget.name
+    if budget.name.startswith(STOP_NAME):
+        quoted = budget.only.replace("'", "'\\''")
+        opens = f"--scope {budget.scope}" + (f" --id '{quoted}'" if quoted else "")
     message = (
         f"Spending is stopped for {_called(budget, budget.only)}: whoever stopped it opens it with "
-        f"'lambdallm budget set {budget.name} --go'."
+        f"`lambdallm budget go {opens}`."
     )
     return errors.BudgetExceededError(message)
 

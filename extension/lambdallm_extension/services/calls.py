@@ -11,23 +11,29 @@ from threading import Lock
 
 from lambda_runtime_api.declarations import NamedTuple, cast
 from lambdallm_extension import errors
+from lambdallm_extension.domain.day_sheets import Counted
 from lambdallm_extension.ports import Used
 from lambdallm_extension.services.metering import CallRecord
 from lambdallm_wire import plain_json
+from lambdallm_wire.tokens import input_tokens
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from lambdallm_extension.domain.answers import ChatAnswer
     from lambdallm_extension.ports import Clock, Prices, Value
     from lambdallm_extension.services.budgets import Reservation
+    from lambdallm_extension.services.day_sheets import DaySheets
     from lambdallm_extension.services.metering import Recorder, Totals
     from lambdallm_extension.services.model_health import Candidate
     from lambdallm_extension.services.spending import Spending
 
     Body = Callable[[Candidate | None], Any]
+
+FAULT = "Fault"
+"""How a call ended that a fault of ours has broken off, after it may have been sent."""
 
 THROTTLED = 429
 
@@ -52,9 +58,14 @@ class Books:
         clock: Clock,
         environment_id: Callable[[], str],
         spending: Spending | None = None,
+        sheets: DaySheets | None = None,
     ) -> None:
-        """Keep what every call needs; without `spending` every call may be made."""
+        """Keep what every call needs.
+
+        Without `spending` every call may be made; without `sheets` no day's sum is kept.
+        """
         self.spending = spending
+        self.sheets = sheets
         self.recorder = recorder
         self.prices = prices
         self.clock = clock
@@ -109,34 +120,63 @@ class Call:
         self._lock = Lock()
         self._ended = False
         self._reservation: Reservation | None = None
+        self._scopes: Mapping[str, str] = {}
+        self._wanted = ""
 
-    def intend(self, model: str, candidate: Candidate | None = None, *, region: str = "") -> None:
+    def intend(
+        self,
+        model: str,
+        candidate: Candidate | None = None,
+        *,
+        region: str = "",
+        free: bool = False,
+    ) -> None:
         """Say that a model is about to be asked, for the first time or again.
 
         Args:
             model: `provider/model`.
             candidate: Who is asked, where there are several.
             region: Where, if no candidate says it; "" for the environment's own.
+            free: Nothing is generated, so that no budget is asked.
 
         Raises:
             BudgetExceededError, StoreError: It may not be asked.
         """
         self._let_go(lost=False)  # of an attempt that never came to be sent
+        self._scopes = self.totals.scopes()
         reserved: dict[str, Value] = {}
         spending, body = self._books.spending, self._body
-        if spending is not None:
-            self._reservation = spending.admit(
+        if spending is not None and not free:
+            self._reservation = self._admit(
+                spending,
                 model,
                 None if body is None else lambda: body(candidate),
-                self.totals.scopes(),
-                region=region if candidate is None else candidate.region,
-                deadline_ms=self._deadline_ms,
+                region if candidate is None else candidate.region,
             )
             if self._reservation is not None:
                 reserved = {"reserved_pico_usd": self._reservation.pico_usd}
         self.attempts += 1
         self._books.prices.prepare(model)
         self._record(model, "intent", **reserved)
+
+    def _admit(
+        self, spending: Spending, model: str, body: Callable[[], Any] | None, region: str
+    ) -> Reservation | None:
+        try:
+            reservation = spending.admit(
+                model, body, self._scopes, region=region, deadline_ms=self._deadline_ms
+            )
+        except errors.BudgetExceededError:
+            self.totals.note_budgets(spending.percent(self._scopes, model), blocked=True)
+            raise
+        if reservation is not None:
+            self.totals.note_budgets(reservation.percent, blocked=False)
+        return reservation
+
+    def downgrade(self, wanted: str) -> None:
+        """Know that a cheaper model is asked than the one that was wanted."""
+        self._wanted = wanted
+        self.totals.downgrade()
 
     def refused(self, error: errors.ProviderError) -> None:
         """Count an attempt that failed; the call goes on."""
@@ -166,18 +206,29 @@ class Call:
             error: How it was cut.
         """
         cost = answer.cost_pico_usd
-        if cost is None:
+        told = cost is not None or answer.raw_usage is not None
+        if cost is None and (told or any(answer.usage.values())):
             used = Used(answer.usage, answer.service_tier, answer.raw_usage)
             cost = self._books.prices.cost_pico_usd(
                 model, answer.model, used, epoch_ms=self._started_ms, region=region
             )
         latency_ms = self._books.clock.epoch_ms() - self._started_ms
         if self._end():
-            if cost is None or estimated:
+            if cost is None or estimated or not told:  # of a question, nobody can tell from it
                 self._let_go(lost=True)
             elif self._reservation is not None:
                 self._reservation.settle(cost)
             self.totals.settle(model, answer.usage, cost, latency_ms)
+            self._count(
+                model,
+                Counted(
+                    calls=1,
+                    cost_pico_usd=cost or 0,
+                    input_tokens=input_tokens(answer.usage),
+                    output_tokens=answer.usage["output_tokens"],
+                    unpriced=int(cost is None),
+                ),
+            )
             facts: dict[str, Value] = {
                 "latency_ms": latency_ms,
                 "finish_reason": answer.finish_reason,
@@ -207,12 +258,21 @@ class Call:
             self._let_go(lost=state == "unknown")
             if state == "unknown":
                 self.totals.lose(model)
+                held = 0 if self._reservation is None else self._reservation.pico_usd
+                self._count(model, Counted(calls=1, unknown=1, unknown_pico_usd=held))
             self._record(model, state, error=reason)
+
+    def break_off(self, model: str, error: BaseException) -> None:
+        """Book that no answer came, for whatever reason; after a fault of ours it may be billed."""
+        if not isinstance(error, errors.ExtensionError):
+            error = errors.ProviderError("It may be billed.", kind=FAULT)
+        self.fail(model, error)
 
     def pass_unmetered(self, model: str) -> None:
         """Book that a request went through whose answer nobody reads for its usage."""
         if self._end():
             self._let_go(lost=True)
+            self._count(model, Counted(calls=1, unpriced=1))
             self._record(model, "unmetered")
 
     @property
@@ -234,6 +294,13 @@ class Call:
             ended, self._ended = self._ended, True
         return not ended
 
+    def _count(self, model: str, counted: Counted) -> None:
+        """Add it to the day's sums, for reports."""
+        if self._books.sheets is not None:
+            belongs = {**self._scopes, "model": model}
+            belongs.pop("session", None)  # its calls' records say it
+            self._books.sheets.book(belongs, counted)
+
     def _record(self, model: str, state: str, **facts: Value) -> None:
         attributes: dict[str, Value] = {
             "model": model,
@@ -244,5 +311,10 @@ class Call:
             "attempts": self.attempts,
             **facts,
         }
+        if "session" in self._scopes:
+            attributes["session"] = self._scopes["session"]
+            attributes["user"] = self._scopes.get("user", "")
+        if self._wanted:
+            attributes["asked"] = self._wanted
         record = CallRecord(self.call_id, state, attributes)
         self._books.recorder.record(record, deadline_ms=self._deadline_ms)

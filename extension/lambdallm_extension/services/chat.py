@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import partial
 
 from lambda_runtime_api.declarations import NamedTuple, cast
-from lambdallm_extension import errors
 from lambdallm_extension.domain import routing
 from lambdallm_extension.domain.answers import ChatAnswer
 from lambdallm_extension.services.attempts import Attempts
@@ -140,8 +139,8 @@ class Chat:
             )
         except PerformNeeded:
             return self._leave_to_caller(begun)
-        except errors.ExtensionError as error:
-            begun.call.fail(begun.attempts.candidate.model, error)
+        except BaseException as error:
+            begun.call.break_off(begun.attempts.candidate.model, error)
             raise
         return self._reply(begun, begun.call, begun.attempts.candidate, opened)
 
@@ -161,7 +160,7 @@ class Chat:
             body=partial(_for, request),
         )
         attempts = Attempts(
-            self._candidates(request, totals, deadline_ms),
+            self._candidates(request, call, deadline_ms),
             call,
             self._health,
             retries=request.get("max_retries", resilience.max_retries),
@@ -169,15 +168,17 @@ class Chat:
         )
         return _Begun(request, call, attempts, deadline_ms, counted)
 
-    def _candidates(
-        self, request: ChatRequest, totals: Totals, deadline_ms: int
-    ) -> list[Candidate]:
-        model = request.get("model") or self._default_model
+    def _candidates(self, request: ChatRequest, call: Call, deadline_ms: int) -> list[Candidate]:
+        models = self._configuration.models
+        planned = routing.plan(request, request.get("model") or self._default_model, models)
         spending = self._books.spending
         if spending is not None and not _is_bound_to_its_model(request):
-            wanted = routing.plan(request, model, self._configuration.models)[0].model
-            model = spending.downgrade(totals.scopes(), wanted, deadline_ms) or model
-        planned = routing.plan(request, model, self._configuration.models)
+            asked = planned[0].model
+            cheaper = spending.downgrade(call.totals.scopes(), asked, deadline_ms)
+            if cheaper:
+                planned = routing.plan(request, cheaper, models)
+            if planned[0].model != asked:
+                call.downgrade(asked)
         own = request.get("own_providers")
         return [self._performing.candidate(wanted, own) for wanted in planned]
 
@@ -187,8 +188,8 @@ class Chat:
             answer = begun.attempts.run(lambda candidate: _ask(begun, candidate), hedge)
         except PerformNeeded:
             return self._leave_to_caller(begun)
-        except errors.ExtensionError as error:
-            begun.call.fail(begun.attempts.candidate.model, error)
+        except BaseException as error:
+            begun.call.break_off(begun.attempts.candidate.model, error)
             raise
         return _settle(begun, answer)
 
@@ -326,5 +327,6 @@ def _performed_answer(message: Performed, candidate: Candidate) -> ChatAnswer:
         usage=usage_of(message),
         model=message.get("model") or candidate.model,
         provider_request_id=message.get("provider_request_id", ""),
+        raw_usage=message.get("usage"),
         cost_pico_usd=message.get("cost_pico_usd"),
     )

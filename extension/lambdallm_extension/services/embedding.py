@@ -196,8 +196,8 @@ class Embedding:
             answer = begun.attempts.run(lambda candidate: _ask(begun, candidate))
         except PerformNeeded:
             return self._leave_to_caller(begun)
-        except errors.ExtensionError as error:
-            begun.call.fail(begun.attempts.candidate.model, error)
+        except BaseException as error:
+            begun.call.break_off(begun.attempts.candidate.model, error)
             raise
         return self._settle(begun, answer)
 
@@ -281,6 +281,7 @@ def _performed_answer(message: Performed, candidate: Candidate) -> EmbedAnswer:
         usage=usage_of(message),
         model=message.get("model") or candidate.model,
         provider_request_id=message.get("provider_request_id", ""),
+        raw_usage=message.get("usage"),
         cost_pico_usd=message.get("cost_pico_usd"),
     )
 

@@ -156,8 +156,8 @@ class Hedge(Generic[T]):
 
     def _beside(self, ask: Callable[[Candidate], T], health: Health) -> Callable[[Candidate], T]:
         def ask_beside(candidate: Candidate) -> T:
-            health.asking(candidate)
             self._left_behind.record.intend(candidate.model, candidate)
+            health.asking(candidate)
             return ask(candidate)
 
         return ask_beside

@@ -90,6 +90,8 @@ class Invocations:
         self._invoked = ("", 0)
         self.never_frozen = False
         """Whether nobody stops this process after a response, as on Managed Instances."""
+        self.return_leases: Callable[[float], object] = lambda _seconds: None
+        """Tells what was spent, and returns what is not needed, in so many seconds."""
 
     def begin(self, request: BeginRequest, connection: int) -> str:
         """Open a unit of work and start reading its session.
@@ -171,13 +173,14 @@ class Invocations:
         """Return whose a call is that brings no unit of work, None where nobody knows.
 
         Where one invocation runs at a time, its only open unit; where several may, and beside
-        it, the one whose trace the call carries.
+        it, the one whose trace the call carries. Sessions by hand have units of no invocation.
 
         Args:
             trace_header: `X-Amzn-Trace-Id` of the call, "" when there is none.
         """
         root = trace_root(trace_header)
         works = [work for work in [*self._works.values()] if not work.expired]
+        works = [work for work in works if work.request_id == self._invoked[0]] or works
         traced = [work for work in works if root and work.trace_root == root]
         if len(traced) == 1:
             return traced[0]
@@ -234,10 +237,11 @@ class Invocations:
         )
         if self._may_answer_first(work):
             self._finish_beside([work], ending)
-            return work.reply()
-        self._finish(work, ending)
-        if not self._goes_on(work):
-            self._recorder().wait(flush.OUTAGE_MAX_MS / 1_000)
+        else:
+            self._finish(work, ending)
+            if not self._goes_on(work):
+                self._recorder().wait(flush.OUTAGE_MAX_MS / 1_000)
+        self._return_leases(work)
         return work.reply()
 
     def disconnected(self, connection: int) -> None:
@@ -297,6 +301,17 @@ class Invocations:
     def _goes_on(self, work: Work) -> bool:
         """Say whether this process can finish what it began after the response."""
         return self.never_frozen or self._held_request == work.request_id
+
+    def _return_leases(self, work: Work) -> None:
+        """Let go of what is leased, where no end of an invocation does it later."""
+        seconds = flush.OUTAGE_MAX_MS / 1_000
+        if self.never_frozen:
+            try:
+                self._workers.start(partial(self.return_leases, seconds))
+            except errors.OverloadedError:
+                return  # the next one tells more
+        elif not self._goes_on(work):
+            self.return_leases(seconds)
 
     def _finish_beside(self, works: list[Work], ending: Ending) -> None:
         """Finish on another thread, which is not one of the workers: it waits for them.

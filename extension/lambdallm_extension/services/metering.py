@@ -52,6 +52,9 @@ class Counts:
         self.errors = 0
         self.throttles = 0
         self.latency_ms = 0
+        self.blocked = 0
+        self.downgraded = 0
+        self.budget_percent: int | None = None
         self.models: list[str] = []
 
     def settle(self, model: str, usage: Usage, cost_pico_usd: int | None, latency_ms: int) -> None:
@@ -78,6 +81,15 @@ class Counts:
         self.unpriced_calls += 1
         if model not in self.models:
             self.models.append(model)
+
+    def note_budgets(self, percent: int, *, blocked: bool) -> None:
+        """Know how full the fullest budget of a call is, and whether the call was refused."""
+        self.blocked += blocked
+        self.budget_percent = max(percent, self.budget_percent or 0)
+
+    def downgrade(self) -> None:
+        """Count a call that asks a cheaper model than the one that was wanted."""
+        self.downgraded += 1
 
     def report(
         self,
@@ -109,6 +121,9 @@ class Counts:
             session_save_ms=None,
             records_dropped=0,
             epoch_ms=epoch_ms,
+            blocked=self.blocked,
+            downgraded=self.downgraded,
+            budget_percent=self.budget_percent,
         )
 
 
@@ -144,6 +159,18 @@ class Totals(Counts):
         with self._lock:
             super().lose(model)
             self._unreported.lose(model)
+
+    def note_budgets(self, percent: int, *, blocked: bool) -> None:
+        """Know how full the fullest budget of a call is, and whether the call was refused."""
+        with self._lock:
+            super().note_budgets(percent, blocked=blocked)
+            self._unreported.note_budgets(percent, blocked=blocked)
+
+    def downgrade(self) -> None:
+        """Count a call that asks a cheaper model than the one that was wanted."""
+        with self._lock:
+            super().downgrade()
+            self._unreported.downgrade()
 
     def note_passed(self, call_id: str) -> None:
         """Take note of an unmodified client's call, whose id the handler does not know."""

@@ -38,9 +38,6 @@ OK = 200
 NOT_TAKEN = (400, 422)
 """How servers refuse a field that they do not know."""
 
-FAULT = "Fault"
-"""How a call ended that a fault of ours has broken off, after it may have been sent."""
-
 
 class Passage(NamedTuple):
     """A client's request, and what is known of it.
@@ -56,6 +53,7 @@ class Passage(NamedTuple):
         hide: Takes out of a stream what was asked for in the client's place; None: nothing was.
         own_body: The client's own body, sent where the API refuses what was asked for; None where
             nothing was.
+        free: Whether nothing is generated, so that no budget is asked.
     """
 
     request: RawRequest
@@ -67,6 +65,7 @@ class Passage(NamedTuple):
     operation: str = "chat"
     hide: Callable[[bytes], bytes] | None = None
     own_body: bytes | None = None
+    free: bool = False
 
 
 class Passed(NamedTuple):
@@ -105,7 +104,7 @@ class Passing:
             operation=operation,
             body=None if passage.dialect is None else lambda _: _body_of(passage),
         )
-        call.intend(passage.model, region=passage.request.region)
+        call.intend(passage.model, region=passage.request.region, free=passage.free)
         totals.note_passed(call_id)
         try:
             passage, reply = _forward(passage, deadline_ms)
@@ -118,11 +117,8 @@ class Passing:
             call.refused(error)
             call.fail(passage.model, error)
             raise
-        except errors.ExtensionError as error:
-            call.fail(passage.model, error)
-            raise
-        except BaseException:
-            call.fail(passage.model, errors.ProviderError("It may be billed.", kind=FAULT))
+        except BaseException as error:
+            call.break_off(passage.model, error)
             raise
 
     def _pass(self, passage: Passage, reply: RawReply, call: Call, deadline_ms: int) -> Passed:

@@ -102,9 +102,7 @@ class Performing:
             asked: What the caller has to know beyond whom to ask, and until when.
         """
         candidate = left.attempts.candidate
-        for given_up in self._keep(left):
-            lost = errors.ProviderError("Nobody said what came of it.", kind=NOT_PERFORMED)
-            given_up.call.fail(given_up.attempts.candidate.model, lost)
+        self._give_up(self._keep(left))
         configured = self._configuration.providers.get(candidate.provider_name)
         perform: Perform = {
             "call_id": left.call.call_id,
@@ -142,6 +140,19 @@ class Performing:
             return left.go_on(min(left.deadline_ms, deadline_ms))
         left.attempts.succeeded()
         return left.book(answer)
+
+    def give_up(self, *, all_: bool) -> None:
+        """Book the calls that nobody will come back for: what they have reserved is let go."""
+        now_ms = self._clock.epoch_ms()
+        with self._lock:
+            gone = [name for name, each in self._left.items() if all_ or each.deadline_ms < now_ms]
+            given_up = [self._left.pop(name) for name in gone]
+        self._give_up(given_up)
+
+    def _give_up(self, calls: Iterable[Left]) -> None:
+        for left in calls:
+            lost = errors.ProviderError("Nobody said what came of it.", kind=NOT_PERFORMED)
+            left.call.fail(left.attempts.candidate.model, lost)
 
     def _keep(self, left: Left) -> list[Left]:
         """Keep a call; return those that nobody will come back for."""

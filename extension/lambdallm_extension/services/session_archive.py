@@ -291,4 +291,7 @@ def _item(pk: str, listed: Any) -> Item:
     whole = expires_at is None or session_imports.is_moment(expires_at)
     if not (isinstance(sk, str) and sk and isinstance(attributes, dict) and whole):
         raise errors.InvalidRequestError("An item has a sort key, attributes and an expiry.")
+    if not session_imports.is_kept_by_stores(sk, attributes):
+        reason = f"The item {sk!r:.60} holds what no store keeps: a float, or a reserved name."
+        raise errors.InvalidRequestError(reason)
     return Item(Key(pk, sk), attributes, expires_at)

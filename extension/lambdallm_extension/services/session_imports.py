@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 MOMENT_MAX = 253_402_300_799
 """Epoch seconds of the last second of the year 9999: what is later is no time of anything."""
 
+RESERVED = ("pk", "sk", "expires_at", "put_id")
+"""Names that stores keep beside an item's attributes (`stores.rules`)."""
+
+SK_MAX_BYTES = 1_024
+NUMBER_MAX = 10**38 - 1
+DEPTH_MAX = 32
+"""Of what every store keeps. Source: DynamoDB developer guide, "Constraints", 2026-11."""
+
 WRITER = "import"
 """Nobody's nonce: no event goes on with an exchange that was put in."""
 
@@ -85,6 +93,35 @@ def _cut(said: Sequence[Turn]) -> list[list[Turn]]:
 def is_moment(value: Any, last: int = MOMENT_MAX) -> bool:
     """Say whether it is a time that something can expire at, or be said: whole, up to `last`."""
     return type(value) is int and 0 <= value <= last
+
+
+def is_kept_by_stores(sk: str, attributes: Mapping[str, Any]) -> bool:
+    """Say whether a store takes an item: known before anything makes way for it."""
+    if not all(attributes) or attributes.keys() & {*RESERVED} or not _is_kept(attributes, 0):
+        return False
+    return bool(sk) and _is_whole(sk) and len(sk.encode()) <= SK_MAX_BYTES
+
+
+def _is_kept(value: Any, depth: int) -> bool:
+    if isinstance(value, str):
+        return value.isascii() or _is_whole(value)
+    if value is None or isinstance(value, bool):
+        return True
+    if isinstance(value, int):
+        return -NUMBER_MAX <= value <= NUMBER_MAX
+    if depth > DEPTH_MAX or not isinstance(value, (list, dict)):
+        return False
+    parts = [*value, *value.values()] if isinstance(value, dict) else value
+    return all(_is_kept(part, depth + 1) for part in parts)
+
+
+def _is_whole(text: str) -> bool:
+    """Say whether it has no half of a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _turn(number: int, message: Any) -> Turn:

@@ -188,6 +188,7 @@ class SessionWork:
         metadata: dict[str, object] | None,
         clear: bool,
         metadata_keys: Iterable[str] | None = None,
+        metadata_defaults: Iterable[str] = (),
     ) -> None:
         """Take turns. They are written as soon as the exchange is answered, or after the response.
 
@@ -196,6 +197,7 @@ class SessionWork:
             metadata: What the session's metadata is now, None where nothing of it has changed.
             clear: Forget all earlier exchanges first.
             metadata_keys: The keys of it that were set or removed; None: all of it is replaced.
+            metadata_defaults: Those of these that yield to what is stored.
 
         Raises:
             InvalidRequestError: The unit of work has ended, or has too much to say. Nothing of
@@ -212,7 +214,8 @@ class SessionWork:
             self._take(turns, clear=clear)
             if metadata is not None:
                 keys = None if metadata_keys is None else frozenset(metadata_keys)
-                change = MetadataChange(metadata, keys)
+                defaults = (keys or frozenset()).intersection(metadata_defaults)
+                change = MetadataChange(metadata, keys, defaults)
                 self._metadata = change if self._metadata is None else self._metadata.then(change)
             self._begin_writing(clear=clear)
         except errors.OverloadedError:

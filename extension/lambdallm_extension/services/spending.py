@@ -75,6 +75,11 @@ class Spending:
             self._budgets.look(account, deadline_ms)
         return accounts
 
+    def percent(self, scopes: Mapping[str, str], model: str) -> int:
+        """Return how full the fullest budget is that a call belongs to, as far as is known here."""
+        accounts = self._budgets.accounts(self._all(scopes, model))
+        return max([account.percent for account in accounts], default=0)
+
     def downgrade(self, scopes: Mapping[str, str], model: str, deadline_ms: int) -> str:
         """Return the model to ask instead of the one that was wanted, "" to leave it."""
         if not self._rules.downgrade_to:

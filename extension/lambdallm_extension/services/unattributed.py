@@ -53,7 +53,7 @@ class Unattributed:
     def report(self) -> None:
         """Report what was used and not reported yet, if anything was."""
         counts = self.totals.take_unreported()
-        if not (counts.calls or counts.errors):
+        if not (counts.calls or counts.errors or counts.blocked):
             return
         self._telemetry.emit(
             counts.report(

@@ -83,7 +83,7 @@ class Work:
         self.begin = begin
         self.connection = connection
         self.session: SessionWork | None = None
-        self.tags: dict[str, str] = {}
+        self.tags: dict[str, str] = dict(begin.get("tags", {}))
         self.totals = Totals(self._scopes)
         self._clock = clock
         self._calls = _Calls()
@@ -105,7 +105,7 @@ class Work:
     def _scopes(self) -> dict[str, str]:
         """Return what its calls belong to, for budgets."""
         session = self.begin.get("session")
-        scopes = {"tenant": self.begin.get("tenant", "")}
+        scopes = {"tenant": self.begin.get("tenant") or ""}
         if session is not None:
             scopes |= {"session": session["session_id"], "user": session.get("principal", "")}
         for name, value in self.tags.items():
@@ -184,7 +184,8 @@ class Work:
         if not self._reported_as:
             return None
         counts = self.totals.take_unreported()
-        return self._report(LATE, counts) if counts.calls or counts.errors else None
+        told = counts.calls or counts.errors or counts.blocked
+        return self._report(LATE, counts) if told else None
 
     def _report(self, ending: Ending, counts: Counts) -> InvocationReport:
         return counts.report(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 
+from lambdallm_extension.domain.overhead import Overhead
 from lambdallm_extension.errors import SettingError
 
 TYPE_CHECKING = False
@@ -31,8 +32,19 @@ _TABLE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVW
 _TABLE_LENGTH = range(3, 256)
 
 
-def open_store(settings: Settings, clock: Clock, credentials: CredentialSource) -> Store:
+def open_store(
+    settings: Settings,
+    clock: Clock,
+    credentials: CredentialSource,
+    overhead: Overhead | None = None,
+) -> Store:
     """Open the store that `LAMBDALLM_STORE` names, for texts of any size. Nothing is sent yet.
+
+    Args:
+        settings: Its URL, and where large texts lie.
+        clock: Time.
+        credentials: Of AWS.
+        overhead: Counts what its requests cost.
 
     Raises:
         SettingError: It names none, or one that cannot be; or LAMBDALLM_PAYLOADS or
@@ -40,10 +52,14 @@ def open_store(settings: Settings, clock: Clock, credentials: CredentialSource) 
     """
     from lambdallm_extension.stores.payloads import open_payloads
 
-    return open_payloads(_open_items(settings, clock, credentials), settings, clock, credentials)
+    overhead = Overhead() if overhead is None else overhead
+    items = _open_items(settings, clock, credentials, overhead)
+    return open_payloads(items, settings, clock, credentials, overhead)
 
 
-def _open_items(settings: Settings, clock: Clock, credentials: CredentialSource) -> Store:
+def _open_items(
+    settings: Settings, clock: Clock, credentials: CredentialSource, overhead: Overhead
+) -> Store:
     """Open what keeps the items themselves."""
     url = _url(settings)
     scheme, _, rest = url.partition(":")
@@ -53,7 +69,7 @@ def _open_items(settings: Settings, clock: Clock, credentials: CredentialSource)
 
         if region:
             settings = settings._replace(region=region)
-        return dynamodb.connect(table, settings, clock, credentials)
+        return dynamodb.connect(table, settings, clock, credentials, overhead)
     if scheme in ("redis", "rediss") and rest.startswith("//"):
         return _open_redis(url, settings, clock)
     if scheme == "sqlite" and rest.startswith("///") and len(rest) > len("///"):

@@ -7,6 +7,7 @@ from lambdallm_wire import names
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambdallm_extension.aws.s3 import Bucket
+    from lambdallm_extension.domain.overhead import Overhead
 
 KEPT_CLASS = "keep"
 """For what lives longer, or for ever: no rule deletes it."""
@@ -28,8 +29,9 @@ class BucketPlace:
 
     name = "s3"
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, overhead: Overhead) -> None:
         self._bucket = bucket
+        self._overhead = overhead
 
     def key(self, name: str, *, seconds: int | None) -> str:
         """Return the key, with the class that deletes it."""
@@ -52,16 +54,19 @@ class BucketPlace:
     ) -> None:
         """Put the object."""
         del number, is_text, expires_at
+        self._overhead.object_written()
         self._bucket.put(key, piece, deadline_ms=deadline_ms)
 
     def read(self, key: str, number: int, *, is_text: bool, deadline_ms: int) -> bytes | None:
         """Get the object."""
         del number, is_text
+        self._overhead.object_read()
         return self._bucket.get(key, deadline_ms=deadline_ms)
 
     def extend(self, key: str, number: int, to: str, *, expires_at: int, deadline_ms: int) -> bool:
         """Copy the object: its class counts from then."""
         del number, expires_at
+        self._overhead.object_written()
         return self._bucket.copy(key, to, deadline_ms=deadline_ms)
 
     def delete(self, key: str, number: int, *, deadline_ms: int) -> None:

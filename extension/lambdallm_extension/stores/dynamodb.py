@@ -17,6 +17,7 @@ import time
 from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension.aws.client import AwsClient
 from lambdallm_extension.aws.endpoints import arn_partition
+from lambdallm_extension.domain.overhead import MILLI, Overhead
 from lambdallm_extension.errors import (
     ConditionFailedError,
     DeadlineError,
@@ -63,6 +64,9 @@ TELLING_MS = 50
 """Kept free before the deadline, so that who waits until then hears why DynamoDB did not answer."""
 
 _OK = 200
+
+_TRANSACTED_UNITS = 2
+"""Write units of each action of a transaction, of up to 1 KB."""
 
 _THROTTLED = (
     "The table is throttled: ask again a little later; lasting, give it on-demand capacity "
@@ -113,11 +117,15 @@ class _Call(NamedTuple):
 
 
 def connect(
-    table: str, settings: Settings, clock: Clock, credentials: CredentialSource
+    table: str,
+    settings: Settings,
+    clock: Clock,
+    credentials: CredentialSource,
+    overhead: Overhead | None = None,
 ) -> DynamoDBStore:
     """Make a store of a table in the settings' region. Nothing is sent yet."""
     client = AwsClient("dynamodb", settings, credentials, clock)
-    return DynamoDBStore(client, table, clock, SystemRandom(), time.sleep)
+    return DynamoDBStore(client, table, clock, SystemRandom(), time.sleep, overhead)
 
 
 class DynamoDBStore:
@@ -130,7 +138,9 @@ class DynamoDBStore:
         clock: Clock,
         random: Random,
         sleep: Callable[[float], None],
+        overhead: Overhead | None = None,
     ) -> None:
+        self._overhead = Overhead() if overhead is None else overhead
         self._client = client
         self._table = table
         self._clock = clock
@@ -237,7 +247,7 @@ class DynamoDBStore:
     def _send(self, call: _Call, deadline_ms: int) -> dict[str, Any]:
         """Send it as often as it takes and as is safe, and return the answer."""
         deadline_ms -= TELLING_MS
-        body = self._encode(call.parameters)
+        body = self._encode({**call.parameters, "ReturnConsumedCapacity": "TOTAL"})
         lost = renewed = False
         attempt = 0
         while True:
@@ -286,7 +296,18 @@ class DynamoDBStore:
             return Refusal(Outcome.LOST, "no answer", error.detail)
         except (NotSentError, DeadlineError) as error:
             return Refusal(Outcome.AGAIN, "not sent", error.detail)
-        return read_answer(reply) if reply.status == _OK else read_refusal(reply)
+        answer = read_answer(reply) if reply.status == _OK else read_refusal(reply)
+        self._count(call, answer)
+        return answer
+
+    def _count(self, call: _Call, answer: dict[str, Any] | Refusal) -> None:
+        """Count the units that a request has cost; a write that is refused costs them, too."""
+        usual = max(1, len(call.actions)) * (_TRANSACTED_UNITS if call.token else 1)
+        if isinstance(answer, dict):
+            units = requests.consumed_milli(answer, usual)
+            (self._overhead.write if call.writes else self._overhead.read)(units)
+        elif answer.outcome == Outcome.CONDITION:
+            self._overhead.write(MILLI * usual)
 
     def _delay(self, call: _Call, refusal: Refusal, attempt: int, deadline_ms: int) -> float | None:
         """Return how long to wait before the next attempt (full jitter), None for no more."""

@@ -146,6 +146,22 @@ def transact_write_items(table: str, actions: Sequence[Action], token: str) -> P
     return {"TransactItems": items, "ClientRequestToken": token}
 
 
+def consumed_milli(answer: Parameters, usual: int) -> int:
+    """Return the units that an answer says were consumed, in thousandths.
+
+    Args:
+        answer: To a request that has asked for `TOTAL`.
+        usual: Units of such a request, for servers that do not say.
+    """
+    told: Any = answer.get("ConsumedCapacity")
+    tables: list[Any] = told if isinstance(told, list) else [told]
+    try:
+        units = sum([float(table["CapacityUnits"]) for table in tables])
+    except (KeyError, TypeError, ValueError):
+        units = 0.0
+    return round(units * 1_000) or 1_000 * usual
+
+
 def _put(table: str, put: Put) -> Parameters:
     rules.check_key(put.item.key)
     rules.check_names(put.item.attributes)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 from functools import partial
 
+from lambdallm_extension.domain.overhead import Overhead
 from lambdallm_extension.errors import ConditionFailedError, SettingError, StoreRefusedError
 from lambdallm_extension.ports import ALWAYS, Put
 from lambdallm_extension.services.tasks import Workers
@@ -41,7 +42,11 @@ THREADS_MAX = 16
 
 
 def open_payloads(
-    store: Store, settings: Settings, clock: Clock, credentials: CredentialSource
+    store: Store,
+    settings: Settings,
+    clock: Clock,
+    credentials: CredentialSource,
+    overhead: Overhead | None = None,
 ) -> PayloadStore:
     """Stand before a store as `LAMBDALLM_PAYLOADS` and `LAMBDALLM_COMPRESSION` say.
 
@@ -62,7 +67,7 @@ def open_payloads(
 
         location = s3.parse_location(url, names.ENVIRONMENT_PAYLOADS)
         bucket = s3.Bucket(location, settings, clock, credentials)
-        places.insert(0, BucketPlace(bucket))
+        places.insert(0, BucketPlace(bucket, Overhead() if overhead is None else overhead))
         threshold = offloading.S3_THRESHOLD_BYTES
     return PayloadStore(
         store,

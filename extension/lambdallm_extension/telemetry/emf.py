@@ -7,6 +7,7 @@ metrics a line; USD has no unit there, so cost carries `None`.
 
 from __future__ import annotations
 
+from lambdallm_extension.domain.overhead import Overhead
 from lambdallm_wire import plain_json
 
 TYPE_CHECKING = False
@@ -39,6 +40,7 @@ class EmfTelemetry:
         function_name: str,
         host: str,
         metrics: bool,
+        overhead: Overhead | None = None,
     ) -> None:
         """Take where to write.
 
@@ -48,8 +50,10 @@ class EmfTelemetry:
             function_name: Value of the dimension `FunctionName`.
             host: Where the engine runs, `sidecar` or `embedded`; a property of every metric line.
             metrics: False writes no metric lines; sentences are still written.
+            overhead: Counts what lines cost, and says what else lambdallm has caused.
         """
-        self._write_line = write_line
+        self._overhead = Overhead() if overhead is None else overhead
+        self._put = write_line
         self._namespace = namespace
         self._function_name = function_name
         self._host = host
@@ -64,6 +68,7 @@ class EmfTelemetry:
                     namespace=self._namespace,
                     function_name=self._function_name,
                     host=self._host,
+                    overhead_pico_usd=self._overhead.take(),
                 )
             )
 
@@ -82,9 +87,24 @@ class EmfTelemetry:
         """Write one sentence, on one line."""
         self._write_line("lambdallm: " + " ".join(message.split()))
 
+    def _write_line(self, line: str) -> None:
+        self._put(line)
+        self._overhead.log(line)
 
-def to_line(report: InvocationReport, *, namespace: str, function_name: str, host: str) -> str:
-    """Make the EMF line of a report. `CostUSD` is the exact decimal, all of its digits."""
+
+def to_line(
+    report: InvocationReport,
+    *,
+    namespace: str,
+    function_name: str,
+    host: str,
+    overhead_pico_usd: int = 0,
+) -> str:
+    """Make the EMF line of a report. Money is the exact decimal, all of its digits.
+
+    `OverheadUSD` is what lambdallm has caused since the line before it: a property, not one more
+    metric to pay for.
+    """
     metrics = _metrics(report)
     dimensions = [["FunctionName"]]
     properties: dict[str, object] = {"FunctionName": function_name}
@@ -105,7 +125,8 @@ def to_line(report: InvocationReport, *, namespace: str, function_name: str, hos
         properties["errorCode"] = report.error_code
     properties |= {name: value for name, (_, value) in metrics.items()}
     text = plain_json.dumps(properties)
-    return f'{text[:-1]},"CostUSD":{usd(report.cost_pico_usd)}}}'
+    overhead = f'"OverheadUSD":{usd(overhead_pico_usd)}'
+    return f'{text[:-1]},{overhead},"CostUSD":{usd(report.cost_pico_usd)}}}'
 
 
 def _stamp(
@@ -146,6 +167,12 @@ def _metrics(report: InvocationReport) -> dict[str, tuple[str, float]]:
         "FailedInvocations": ("Count", int(report.outcome not in SUCCEEDING)),
         "ColdStart": ("Count", int(report.cold_start)),
     }
+    if report.budget_percent is not None:
+        metrics["BudgetUtilization"] = ("None", report.budget_percent / 100)
+    if report.blocked:
+        metrics["Blocked"] = ("Count", report.blocked)
+    if report.downgraded:
+        metrics["Downgraded"] = ("Count", report.downgraded)
     if report.calls:
         metrics["LatencyMs"] = ("Milliseconds", report.model_latency_ms)
     timed = (

@@ -8,15 +8,22 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from lambdallm_extension.domain.call_bounds import IMAGE_TOKENS, ROUND_TOKENS, TOOL_USES, bound_of
+from lambdallm_extension.domain.call_bounds import (
+    IMAGE_TOKENS,
+    MINI_IMAGE_TOKENS,
+    ROUND_TOKENS,
+    TOOL_USES,
+    bound_of,
+)
 
 PNG = "iVBORw0KGgo" + "A" * 100_000
 TEXT = [{"role": "user", "content": "Hello"}]
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4)
+    ),
     max_leaves=20,
 )
 
@@ -40,6 +47,20 @@ def content(*blocks: Any) -> list[dict[str, Any]]:
         ({"messages": TEXT, "max_tokens": 10, "max_completion_tokens": 50}, 50, 1),
         ({"messages": TEXT, "max_tokens": "10"}, None, 1),
         ({"messages": TEXT, "max_tokens": -1, "n": True}, None, 1),
+        ({"messages": TEXT, "max_tokens": 10, "n": 2.5}, 30, 3),
+        ({"messages": TEXT, "max_tokens": 10, "n": "4"}, 40, 4),
+        ({"messages": TEXT, "max_tokens": 10, "n": None}, 10, 1),
+        ({"messages": TEXT, "max_tokens": 10, "max_completion_tokens": "9000"}, None, 1),
+        ({"messages": TEXT, "max_tokens": 10, "max_completion_tokens": None}, 10, 1),
+        (
+            {
+                "messages": TEXT,
+                "inferenceConfig": {"maxTokens": 9},
+                "additionalModelRequestFields": {"max_tokens": 90},
+            },
+            90,
+            1,
+        ),
     ],
 )
 def test_what_a_request_says_of_its_answers(
@@ -57,12 +78,12 @@ def test_what_a_request_says_of_its_answers(
         {"messages": content({"type": "image_url", "image_url": {"url": "https://x/y.png"}})},
         {"messages": content({"type": "image", "source": {"type": "url", "url": "https://x/y"}})},
         {"messages": content({"type": "image", "source": {"type": "file", "file_id": "f"}})},
-        {"messages": content({"image": {"format": "png", "source": {"s3Location": {"uri": "s3:"}}}})},
+        {"messages": content({"image": {"source": {"s3Location": {"uri": "s3:"}}}})},
         {"messages": content({"document": {"format": "pdf", "source": {"bytes": "JVBERi0"}}})},
         {"messages": content({"type": "document", "source": {"type": "base64",
                               "media_type": "application/pdf", "data": "JVBERi0"}})},
         {"messages": content({"type": "file", "file": {"file_id": "f"}})},
-        {"messages": content({"type": "file", "file": {"file_data": "data:application/pdf;base64,"}})},
+        {"messages": content({"type": "file", "file": {"file_data": "data:application/pdf;"}})},
         {"messages": content({"type": "input_audio", "input_audio": {"data": "UklGR"}})},
         {"messages": content({"video": {"format": "mp4", "source": {"bytes": "AAAA"}}})},
         {"input": [{"type": "input_file", "file_url": "https://x"}]},
@@ -74,6 +95,9 @@ def test_what_a_request_says_of_its_answers(
         {"messages": TEXT, "mcp_servers": [{"url": "https://x"}]},
         {"messages": TEXT, "container": "c"},
         {"contents": [{"parts": [{"fileData": {"fileUri": "gs://x"}}]}]},
+        {"input": [{"id": "msg_1"}]},
+        {"input": [{"type": "compaction", "encrypted_content": "x"}]},
+        {"messages": content({"type": "image_url", "image_url": "data:application/pdf;base64,"})},
         [],
         None,
     ],
@@ -131,6 +155,34 @@ def test_tools_on_the_apis_side_have_a_cap() -> None:
              {"name": "mine", "input_schema": {}}]  # fmt: skip
 
     assert bound_of({"messages": TEXT, "tools": tools}).tool_uses == 3 + TOOL_USES
+
+
+@pytest.mark.parametrize(
+    ("body", "uses"),
+    [
+        ({"toolConfig": {"tools": [{"systemTool": {"name": "nova_grounding"}}]}}, TOOL_USES),
+        ({"tools": [{"google_search": {}}]}, TOOL_USES),
+        ({"web_search_options": {}}, TOOL_USES),
+        ({"model": "gpt-4o-search-preview"}, 1),
+        ({"toolConfig": {"tools": [{"toolSpec": {"name": "f"}}, {"cachePoint": {}}]}}, 0),
+        ({"tools": [{"type": "bash_20250124", "name": "bash"}]}, 0),
+        ({"tools": [{"functionDeclarations": [{"name": "f"}]}]}, 0),
+    ],
+    ids=str,
+)
+def test_tools_are_told_apart_by_who_carries_them_out(body: dict[str, Any], uses: int) -> None:
+    assert bound_of({"messages": TEXT, **body}).tool_uses == uses
+
+
+def test_a_picture_in_its_original_size_counts_more() -> None:
+    part = {"type": "input_image", "detail": "original", "image_url": "data:image/png;base64,AAAA"}
+
+    assert (bound_of({"input": content(part)}).input_tokens or 0) >= MINI_IMAGE_TOKENS
+
+
+@pytest.mark.parametrize("kind", [["string", "null"], {}, 5])
+def test_a_type_that_is_no_text_says_nothing(kind: Any) -> None:
+    assert bound_of({"messages": [{"role": "user", "type": kind}]}).input_tokens
 
 
 @given(json_values)

@@ -8,7 +8,13 @@ from lambdallm_extension.domain.metadata_changes import MetadataChange
 
 KEYS = st.sampled_from("abcd")
 VALUES: Any = st.dictionaries(KEYS, st.sampled_from([0, None, "", [1], {"a": 1}]))
-CHANGES = st.builds(MetadataChange, VALUES, st.none() | st.frozensets(KEYS))
+
+
+def change(metadata: Any, keys: Any, defaults: Any) -> MetadataChange:
+    return MetadataChange(metadata, keys, frozenset() if keys is None else keys & defaults)
+
+
+CHANGES = st.builds(change, VALUES, st.none() | st.frozensets(KEYS), st.frozensets(KEYS))
 
 
 def test_what_is_named_is_set_or_removed_and_the_rest_stays() -> None:
@@ -16,6 +22,13 @@ def test_what_is_named_is_set_or_removed_and_the_rest_stays() -> None:
 
     stored = {"plan": "free", "gone": 1, "language": "fr", "seen": 8}
     assert change.applied_to(stored) == {"plan": "pro", "language": "fr", "seen": 8}
+
+
+def test_what_a_session_begins_with_yields_to_what_is_stored() -> None:
+    begun = MetadataChange({"plan": "free", "seen": 0}, *[frozenset({"plan", "seen"})] * 2)
+
+    assert begun.applied_to({}) == {"plan": "free", "seen": 0}
+    assert begun.applied_to({"plan": "pro"}) == {"plan": "pro", "seen": 0}
 
 
 def test_without_names_all_is_replaced() -> None:

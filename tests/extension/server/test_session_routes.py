@@ -31,6 +31,8 @@ def turn(content: Any, **more: Any) -> dict[str, Any]:
         ({"metadata": []}, "'metadata' must be an object"),
         ({"metadata": {}, "metadata_keys": "plan"}, "'metadata_keys' must be a list of names"),
         ({"metadata_keys": ["plan"]}, "beside 'metadata'"),
+        ({"metadata": {}, "metadata_defaults": ["plan"]}, "beside 'metadata_keys'"),
+        ({"metadata": {}, "metadata_keys": [], "metadata_defaults": [1]}, "'metadata_defaults'"),
         ({"turns": [turn("x" * 4_000_001)], "metadata": {"plan": "free"}}, "cannot be kept"),
         ({"turns": [turn("one"), {"role": "nobody"}], "metadata": {"plan": "free"}}, "at_epoch_ms"),
     ],

@@ -82,6 +82,14 @@ def test_units_of_one_trace_are_not_told_apart(desk: Desk) -> None:
     assert desk.whose(trace("t1")) is None
 
 
+def test_a_session_by_hand_is_not_the_payer_beside_its_event(desk: Desk) -> None:
+    desk.invocations.invoked("w1", desk.clock.now_ms + 10_000)
+    desk.begin("session-1", trace("t1"))
+    desk.begin("w1", trace("t1"))
+
+    assert [desk.whose(), desk.whose(trace("t1"))] == ["w1"] * 2
+
+
 def test_where_several_invocations_run_at_once_only_the_trace_tells(desk: Desk) -> None:
     desk.invocations.never_frozen = True
     desk.begin("w1", trace("t1"))

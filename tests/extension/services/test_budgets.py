@@ -64,7 +64,7 @@ def test_a_call_that_fits_is_booked_and_what_it_did_not_need_is_free_again() -> 
     bench.flush(budgets, last=True)
 
     assert bench.head(budgets)["leased"] == 1 * USD
-    assert bench.head(budgets)["leases"] == 1, "it has spent, and that stays"
+    assert bench.head(budgets)["leases"] == 0, "nobody holds a part that is not spent"
     assert [(row["granted"], row["spent"], row["reserved"]) for row in bench.rows(budgets)] == [
         (USD, USD, 0)
     ]
@@ -127,6 +127,47 @@ def test_a_call_is_settled_in_the_window_that_admitted_it() -> None:
     head = bench.inner.get(Key(before, keys.HEAD), deadline_ms=0)
     assert head.attributes["leased"] == 2 * USD
     assert bench.head(budgets)["leased"] == USD
+
+
+def test_a_clock_that_is_set_back_loses_nothing_that_was_told() -> None:
+    bench = Bench(daily())
+    budgets = bench.environment()
+    for hours in (0, 24, -24, 24):
+        bench.clock.jump("wall", hours * 3_600)
+        bench.admit(budgets, USD).settle(USD)
+        bench.flush(budgets, last=True)
+
+        assert sum(row["spent"] for row in bench.rows(budgets)) == bench.head(budgets)["leased"]
+    assert bench.head(budgets)["leased"] == 2 * USD
+
+
+def test_a_clock_that_is_set_back_closes_nothing_that_has_room() -> None:
+    bench = Bench(daily())
+    one, other = bench.environment("e1"), bench.environment("e2")
+    held = bench.admit(one, 9 * USD)
+    with pytest.raises(errors.BudgetExceededError):
+        bench.admit(other, 2 * USD)
+    held.release()
+    bench.flush(one, last=True)
+    bench.clock.jump("wall", -3_600)
+
+    bench.admit(other, 2 * USD)
+
+
+def test_an_account_that_was_forgotten_goes_on_where_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of more users than are remembered, each is told exactly."""
+    monkeypatch.setattr("lambdallm_extension.services.budgets.ACCOUNTS_MAX", 4)
+    bench = Bench(Budget("users", "user", limit_pico_usd=10 * USD))
+    budgets = bench.environment()
+    for _ in range(3):
+        for user in "abcdefgh":
+            bench.admit(budgets, USD, user=user).settle(USD)
+            bench.flush(budgets, last=True)
+
+    for user in "abcdefgh":
+        assert sum(row["spent"] for row in bench.rows(budgets, user=user)) == 3 * USD
 
 
 def test_all_budgets_must_have_room_or_none_is_touched() -> None:
@@ -226,6 +267,18 @@ def test_a_stopped_budget_spends_nothing_though_it_has_room() -> None:
     bench.rules[0] = daily(stopped=True)
     with pytest.raises(errors.BudgetExceededError, match="stopped"):
         bench.admit(budgets, 1)
+
+
+def test_what_is_stopped_says_so_though_another_budget_is_full() -> None:
+    bench = Bench(daily(USD), Budget("stop of organisation", "organisation", window="all",
+                                     stopped=True))  # fmt: skip
+    budgets = bench.environment()
+    with pytest.raises(errors.BudgetExceededError, match="stopped"):
+        bench.admit(budgets, 2 * USD)
+    with pytest.raises(errors.BudgetExceededError, match="stopped"):
+        bench.admit(budgets, 1)
+
+    assert bench.asked == 0, "nothing is leased for what is stopped"
 
 
 def test_a_raised_limit_opens_it_and_a_lowered_one_closes_it() -> None:

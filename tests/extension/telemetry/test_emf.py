@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, strategies as st
 
+from lambdallm_extension.domain.overhead import Overhead
 from lambdallm_extension.ports import InvocationReport
 from lambdallm_extension.telemetry import emf
 
@@ -87,3 +88,30 @@ def test_a_unit_that_moved_to_another_engine_has_not_failed(outcome: str, failed
     assert line["FailedInvocations"] == failed
     assert line["outcome"] == outcome
     assert line["host"] == "embedded"
+
+
+def test_money_of_budgets_is_in_the_line_where_there_is_any() -> None:
+    plain = json.loads(line(REPORT))
+    full = json.loads(line(REPORT._replace(blocked=2, downgraded=1, budget_percent=82)))
+    named = {each["Name"] for each in full["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
+
+    assert not {"BudgetUtilization", "Blocked", "Downgraded"} & {*plain}
+    assert (full["BudgetUtilization"], full["Blocked"], full["Downgraded"]) == (0.82, 2, 1)
+    assert {"BudgetUtilization", "Blocked", "Downgraded"} <= named
+
+
+def test_a_line_says_what_was_caused_since_the_line_before_it() -> None:
+    overhead, written = Overhead(), []
+    telemetry = emf.EmfTelemetry(
+        written.append, namespace="N", function_name="f", host="sidecar", metrics=True,
+        overhead=overhead,
+    )  # fmt: skip
+    overhead.write(2_000)
+    for _ in range(2):
+        telemetry.emit(REPORT)
+    told = [json.loads(each, parse_float=Decimal)["OverheadUSD"] for each in written]
+
+    assert told == [Decimal("0.00000125"), Decimal(500 * (len(written[0]) + 26)).scaleb(-12)]
+    assert "OverheadUSD" not in {
+        each["Name"] for each in json.loads(written[0])["_aws"]["CloudWatchMetrics"][0]["Metrics"]
+    }, "a metric would cost more by the month"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fakes.moto_server import make_table
-from fakes.session_commands import good, listed, run
+from fakes.session_commands import close, good, listed, run, say
 
 HEAD = {"sk": "HEAD", "attributes": {"schema": 1, "exchanges": 1, "first_exchange": 1}}
 
@@ -149,3 +149,39 @@ def test_what_cannot_be_is_a_wrong_use(
     assert result.exit_code == 2, result.output
     assert said in result.stderr
     assert [*tmp_path.iterdir()] == []
+
+
+SPOILT: dict[str, Any] = {
+    "a float": {"f": 0.5},
+    "a reserved name": {"put_id": "x"},
+    "half a character": {"f": "\ud800"},
+    "a huge number": {"f": [{"n": 10**38}]},
+    "a newer schema": {"schema": 99},
+}
+
+
+@pytest.mark.parametrize("spoilt", SPOILT.values(), ids=SPOILT)
+@pytest.mark.parametrize("pages", [1, 400], ids=["one page", "the last page"])
+def test_what_lives_makes_way_for_a_whole_session_alone(
+    tmp_path: Path, spoilt: dict[str, Any], pages: int
+) -> None:
+    url, path = f"sqlite:///{tmp_path}/s.db", tmp_path / "s.jsonl"
+    say("s", "", "q", "a", store=url)
+    close()
+    assert run("export", str(path), "--store", url).exit_code == 0
+    record = json.loads(path.read_text())
+    head = next(item for item in record["items"] if item["sk"] == "HEAD")
+    turn = next(item for item in record["items"] if item["sk"] == "TURN#000001#1")
+    beside = [
+        {**turn, "sk": f"VECTOR#000001#{number}", "attributes": {"schema": 1, "v": "x" * 9_000}}
+        for number in range(pages)
+    ]
+    beside[-1]["attributes"] |= spoilt
+    path.write_text(json.dumps({**record, "items": [head, turn, *beside]}))
+
+    result = run("import", str(path), "--store", url, "--overwrite", "--json")
+
+    assert result.exit_code == 1, result.output
+    assert json.loads(result.stdout)["faulty"] == 1
+    shown = json.loads(run("show", "s", "--store", url, "--json").stdout)
+    assert [turn["content"] for turn in shown["turns"]] == ["q", "a"]

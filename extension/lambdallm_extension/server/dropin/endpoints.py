@@ -13,6 +13,7 @@ from lambdallm_extension.server.dropin.passed_headers import client_headers, ups
 from lambdallm_extension.server.dropin.questions import (
     PREFIXES,
     find_service,
+    generates_nothing,
     leaves_base,
     read_question,
 )
@@ -148,7 +149,8 @@ class Endpoints:
     ) -> Passage:
         provider = self._apis.provider(service)
         if question is None:
-            return Passage(raw, provider, None, f"{service}/", "")
+            free = generates_nothing(raw.method, raw.path)
+            return Passage(raw, provider, None, f"{service}/", "", free=free)
         return Passage(
             raw,
             provider,

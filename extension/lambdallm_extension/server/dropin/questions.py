@@ -41,6 +41,12 @@ _BEDROCK = {
 }
 
 
+_READS = ("GET", "HEAD", "DELETE")
+"""What a response in the background costs was reserved when it was asked for."""
+
+_COUNTS = ("/messages/count_tokens", "/count-tokens", "/responses/input_tokens")
+
+
 class Question(NamedTuple):
     """A request whose answer is read.
 
@@ -90,6 +96,11 @@ def read_question(service: Service, method: str, path: str, body: bytes) -> Ques
     if service == "anthropic":
         return _read_anthropic(path, body)
     return _read_bedrock(path, body)
+
+
+def generates_nothing(method: str, path: str) -> bool:
+    """Say whether an API gives an answer of this kind for nothing: it lists, reads, or counts."""
+    return method in _READS or path.endswith(_COUNTS)
 
 
 def _read_openai(path: str, body: bytes) -> Question | None:

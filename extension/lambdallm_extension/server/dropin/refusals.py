@@ -8,6 +8,7 @@ after 429, 500, 502, 503 and 504 alone.
 from __future__ import annotations
 
 from lambdallm_extension.errors import (
+    BudgetExceededError,
     DeadlineError,
     ExtensionError,
     InvalidRequestError,
@@ -52,6 +53,7 @@ def refuse(service: Service, error: ExtensionError, request_id: str) -> Reply:
     """
     status = _status(error)
     retry = error.retryable and not (isinstance(error, ProviderError) and error.sent)
+    retry = retry and not isinstance(error, BudgetExceededError)  # it opens hours later, mostly
     reply = write(service, status, _kind(service, status), error.detail, retry=retry)
     headers = [*reply.headers, (_REQUEST_ID[service], request_id)]
     if error.retry_after_seconds is not None:
@@ -83,6 +85,8 @@ def _status(error: ExtensionError) -> int:
         return 400
     if isinstance(error, DeadlineError):
         return 408
+    if isinstance(error, BudgetExceededError):
+        return 429
     if isinstance(error, SettingError):
         return 403
     if isinstance(error, ProviderError) and error.sent:
