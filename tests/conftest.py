@@ -13,8 +13,8 @@ settings.load_profile("ci")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two workers more than there are CPUs: much of the time is waited for timeouts."""
-    return (os.cpu_count() or 1) + 2
+    """One worker more than there are CPUs: much of the time is waited for timeouts."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_finish() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import os
 import socket
+import tempfile
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +20,12 @@ _PORTS = range(20_000, 32_000)
 """Below the ports that systems give to outgoing connections, which could take one meanwhile."""
 
 _next_port = itertools.count(os.getpid() * 97)  # processes side by side begin apart
+
+PROMISED_MAX = 256
+"""Ports that were given out last, and that no other process is given."""
+
+_promises: list[int] = []
+_promised: list[int] = []
 
 
 HEAD_MAX_BYTES = 1_048_576
@@ -108,9 +116,32 @@ class Server:
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on, another one each time, for somebody else to listen on."""
+    """Find a port that nobody listens on, another one each time, for somebody else to listen on.
+
+    No other process of this user is given it meanwhile: until it is listened on, nobody could see
+    that it is taken.
+    """
     while True:
         port = _PORTS[next(_next_port) % len(_PORTS)]
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
+            if _promise(port) and probe.connect_ex(("127.0.0.1", port)):
                 return port
+
+
+def _promise(port: int) -> bool:
+    """Keep a port from other processes until `PROMISED_MAX` more are asked for; False: it is kept.
+
+    Each has a byte of one file, which is locked as long as the process lives.
+    """
+    if not _promises:
+        name = f"lambdallm-ports-{os.getuid()}"
+        path = f"{tempfile.gettempdir()}/{name}"
+        _promises.append(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    try:
+        fcntl.lockf(_promises[0], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _promised.append(port)
+    if len(_promised) > PROMISED_MAX:
+        fcntl.lockf(_promises[0], fcntl.LOCK_UN, 1, _promised.pop(0))
+    return True

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from fakes.moto_server import forget_items
 from lambdallm_extension.errors import ConditionFailedError
 from lambdallm_extension.ports import ALWAYS, Item, Key, Put
 
@@ -34,6 +35,14 @@ def store(request, open_at, tmp_path):
         )
     endpoint = request.getfixturevalue(request.param)
     return open_at("dynamodb://lambdallm-contract", AWS_ENDPOINT_URL_DYNAMODB=endpoint)
+
+
+@pytest.fixture(autouse=True)
+def emptied(request):
+    """Let moto forget what a test has put: it copies all that it holds at each transaction."""
+    yield
+    if "moto" in request.node.name:
+        forget_items("lambdallm-contract")
 
 
 @pytest.fixture
