@@ -94,8 +94,8 @@ def _header(head: bytes, name: bytes) -> bytes:
 
 def _reply(head: bytes, body: bytes) -> bytes:
     operation = _header(head, b"x-amz-target").rpartition(b".")[2].decode()
-    if operation == "Query" and b" BETWEEN " in body:  # from the head to the last turn
-        operation = "QueryAll"
+    if operation == "Query" and b" BETWEEN " in body:  # from the head, or from a turn, to the last
+        operation = "QueryAll" if b'"HEAD"' in body else "QueryBehind"
     own = b"lambdallm" in _header(head, b"user-agent")
     return _REPLIES[operation, own] if (operation, own) in _REPLIES else _REPLIES["", True]
 
@@ -149,6 +149,7 @@ _REPLIES = {
     ("QueryAll", True): _response(
         {"Count": TURNS + 1, "ScannedCount": TURNS + 1, "Items": [*reversed(_TURNS), _head()]}
     ),
+    ("QueryBehind", True): _response({"Count": 0, "ScannedCount": 0, "Items": []}),
     # The same conversation as one item, as code without lambdallm would keep it.
     ("GetItem", False): _response(
         {"Item": {**_head(), "turns": {"L": [{"M": turn} for turn in _TURNS]}}}
