@@ -1,5 +1,8 @@
 """A DynamoDB that always knows the answer, over TLS, in a process of its own.
 
+Of what is written it keeps how many exchanges there are by now, so that whoever has written one
+finds the head as he has left it.
+
 Both sides of the benchmark ask it, and only the clients are measured. It answers as many
 connections as come, each at once or after a delay that stands for the way to a store:
 
@@ -97,6 +100,15 @@ def _reply(head: bytes, body: bytes) -> bytes:
     if operation == "Query" and b" BETWEEN " in body:  # from the head, or from a turn, to the last
         operation = "QueryAll" if b'"HEAD"' in body else "QueryBehind"
     own = b"lambdallm" in _header(head, b"user-agent")
+    if operation == "TransactWriteItems" and b'"EXCHANGE#' in body and b'"TURN#' in body:
+        with _lock:
+            _exchanges[0] += 1
+    if own and operation in ("GetItem", "QueryAll"):
+        known = _head(_exchanges[0])
+        if operation == "GetItem":
+            return _response({"Item": known})
+        items = [*reversed(_TURNS), known]
+        return _response({"Count": len(items), "ScannedCount": len(items), "Items": items})
     return _REPLIES[operation, own] if (operation, own) in _REPLIES else _REPLIES["", True]
 
 
@@ -115,12 +127,12 @@ def _turn(number: int) -> dict[str, dict[str, str]]:
     }
 
 
-def _head() -> dict[str, dict[str, str]]:
+def _head(exchanges: int = TURNS // 2) -> dict[str, dict[str, str]]:
     return {
         "pk": {"S": "SESSION#bench"},
         "sk": {"S": "HEAD"},
         "schema": {"N": "1"},
-        "exchanges": {"N": str(TURNS // 2)},
+        "exchanges": {"N": str(exchanges)},
         "first_exchange": {"N": "1"},
         "rewrites": {"N": "483920117"},
         "metadata": {"S": "{}"},
@@ -138,16 +150,15 @@ def _response(message: object) -> bytes:
     )
 
 
+_lock = threading.Lock()
+_exchanges = [TURNS // 2]
+
 _TURNS = [_turn(number) for number in range(TURNS)]
 
 _REPLIES = {
     ("", True): _response({}),
-    ("GetItem", True): _response({"Item": _head()}),
     ("Query", True): _response(
         {"Count": TURNS, "ScannedCount": TURNS, "Items": list(reversed(_TURNS))}
-    ),
-    ("QueryAll", True): _response(
-        {"Count": TURNS + 1, "ScannedCount": TURNS + 1, "Items": [*reversed(_TURNS), _head()]}
     ),
     ("QueryBehind", True): _response({"Count": 0, "ScannedCount": 0, "Items": []}),
     # The same conversation as one item, as code without lambdallm would keep it.

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
 import os
 import socket
-import tempfile
+import sys
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,11 +20,10 @@ _PORTS = range(20_000, 32_000)
 
 _next_port = itertools.count(os.getpid() * 97)  # processes side by side begin apart
 
-PROMISED_MAX = 256
-"""Ports that were given out last, and that no other process is given."""
+PROMISED_MAX = 48
+"""Ports that were given out last, and that no other process is given; each is an open file."""
 
-_promises: list[int] = []
-_promised: list[int] = []
+_promises: list[socket.socket] = []
 
 
 HEAD_MAX_BYTES = 1_048_576
@@ -131,17 +129,17 @@ def free_port() -> int:
 def _promise(port: int) -> bool:
     """Keep a port from other processes until `PROMISED_MAX` more are asked for; False: it is kept.
 
-    Each has a byte of one file, which is locked as long as the process lives.
+    By a name without a file, of which there is one on a machine, and none when its process ends.
     """
-    if not _promises:
-        name = f"lambdallm-ports-{os.getuid()}"
-        path = f"{tempfile.gettempdir()}/{name}"
-        _promises.append(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    if not sys.platform.startswith("linux"):  # where there are no such names
+        return True
+    promise = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        fcntl.lockf(_promises[0], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        promise.bind(f"\0lambdallm-port-{port}")
     except OSError:
+        promise.close()
         return False
-    _promised.append(port)
-    if len(_promised) > PROMISED_MAX:
-        fcntl.lockf(_promises[0], fcntl.LOCK_UN, 1, _promised.pop(0))
+    _promises.append(promise)
+    if len(_promises) > PROMISED_MAX:
+        _promises.pop(0).close()
     return True
