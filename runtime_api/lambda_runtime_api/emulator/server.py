@@ -23,7 +23,7 @@ _next_port = itertools.count(os.getpid() * 97)  # processes side by side begin a
 PROMISED_MAX = 48
 """Ports that were given out last, and that no other process is given; each is an open file."""
 
-_promises: list[socket.socket] = []
+_promises: list[int] = []
 
 
 HEAD_MAX_BYTES = 1_048_576
@@ -139,7 +139,7 @@ def _promise(port: int) -> bool:
     except OSError:
         promise.close()
         return False
-    _promises.append(promise)
+    _promises.append(promise.detach())  # which nobody closes before the process ends
     if len(_promises) > PROMISED_MAX:
-        _promises.pop(0).close()
+        os.close(_promises.pop(0))
     return True
