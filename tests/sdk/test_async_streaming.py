@@ -19,7 +19,7 @@ SCRIPT = {
         "words": ["one two three"],
         "fails": [{"chunks": ["o", "ne"], "error": "modelStreamErrorException"}],
         "refuses": [{"error": "AccessDeniedException", "status": 403}],
-        "long": [{"chunks": ["piece "] * 600, "delay_ms": 1}],
+        "long": [{"chunks": ["piece "] * 2_000, "delay_ms": 1}],
         "huge": [{"chunks": ["x" * 5_000] * 1_000}],
     }
 }
