@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from contextlib import contextmanager
 from os import getpid
 from pathlib import Path
@@ -61,6 +62,8 @@ _BEHIND_ALL_TEXT = b""
 """SQLite orders every BLOB behind every TEXT."""
 
 _WAIT_MAX_MS = 60_000
+
+_BETWEEN_ATTEMPTS_SECONDS = 0.005
 
 
 class SqliteStore:
@@ -233,26 +236,46 @@ def _open(path: Path, wait_ms: int) -> sqlite3.Connection:
     )
     try:
         connection.execute("PRAGMA synchronous = NORMAL")
-        _prepare(connection, path)
+        _prepare(connection, path, wait_ms)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, wait_ms: int) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > SCHEMA_VERSION:
         message = f"{path} was written by a newer version of lambdallm: update this one."
         raise StoreRefusedError(message)
     if version == SCHEMA_VERSION:
         return
-    connection.execute("PRAGMA journal_mode = WAL")
+    _log_writes_ahead(connection, wait_ms)
     connection.execute("BEGIN IMMEDIATE")
     for statement in _SCHEMA.split(";"):
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
+
+
+def _log_writes_ahead(connection: sqlite3.Connection, wait_ms: int) -> None:
+    """Change a new file's journal, trying again where others do the same at this moment.
+
+    Each of them holds a read lock that it would raise: SQLite either fails at once, or waits for
+    what cannot come. Source: `sqlite3_busy_handler`, SQLite's C API, 2026-10.
+    """
+    until = time.monotonic() + wait_ms / 1000
+    connection.execute("PRAGMA busy_timeout = 0")
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() >= until:
+                raise
+            time.sleep(_BETWEEN_ATTEMPTS_SECONDS)
+        else:
+            break
+    connection.execute(f"PRAGMA busy_timeout = {wait_ms}")
 
 
 def _commit(connection: sqlite3.Connection, path: Path) -> None:

@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -24,6 +25,21 @@ store, clock = SqliteStore({file!r}, SystemClock()), SystemClock()
 sys.stdin.readline()
 for _ in range({times}):
     store.add_if(Add(Key("p", "s"), {{"n": 1}}), deadline_ms=clock.epoch_ms() + 20_000)
+"""
+
+OPENER = """
+import sys, time
+sys.path[:0] = {path!r}
+from lambdallm_extension.ports import Add, Key
+from lambdallm_extension.settings import SystemClock
+from lambdallm_extension.stores.sqlite import SqliteStore
+start = float(sys.stdin.readline())
+for number in range({files}):
+    while time.time() < start + number * 0.02:
+        pass
+    store = SqliteStore("{folder}/" + str(number), SystemClock())
+    store.add_if(Add(Key("p", "s"), {{"n": 1}}), deadline_ms=SystemClock().epoch_ms() + 20_000)
+    store.close()
 """
 
 
@@ -57,6 +73,24 @@ def test_processes_that_open_a_new_file_together_lose_nothing(file, open_file, d
 
     assert [writer.wait(60) for writer in writers] == [0, 0, 0, 0]
     assert open_file().get(KEY, deadline_ms=deadline_ms).attributes == {"n": 100}
+
+
+def test_new_files_that_are_opened_at_the_same_moment_are_waited_for(tmp_path, deadline_ms):
+    code = OPENER.format(path=sys.path, folder=tmp_path, files=40)
+    openers = [
+        subprocess.Popen([sys.executable, "-S", "-c", code], stdin=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    start = time.time() + 0.5
+    for opener in openers:
+        opener.stdin.write(f"{start}\n")
+        opener.stdin.close()
+
+    assert [opener.wait(60) for opener in openers] == [0, 0, 0, 0]
+    for number in range(40):
+        store = SqliteStore(str(tmp_path / str(number)), SystemClock())
+        assert store.get(KEY, deadline_ms=deadline_ms).attributes == {"n": 4}
+        store.close()
 
 
 def test_what_one_process_wrote_another_finds_after_it_was_killed(file, open_file, deadline_ms):
