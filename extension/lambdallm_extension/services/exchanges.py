@@ -262,8 +262,8 @@ class ExchangeWriter:
         """Take in why a write was refused.
 
         Raises:
-            StoreRefusedError: The session is gone.
-            StoreUnavailableError: It was deleted, or too many deliveries want the exchange.
+            StoreRefusedError: The session expired, and somebody has begun it anew.
+            StoreUnavailableError: It is gone, or too many deliveries want the exchange.
         """
         refused_by = [item for item in refusal.current if item is not None]
         for item in refused_by:
@@ -274,7 +274,7 @@ class ExchangeWriter:
             else:
                 self._learn_head(item)
         if not refused_by:
-            raise _expired()
+            raise _deleted()  # some time ago, or moved to another id
         if self._take_overs > TAKE_OVERS_MAX:
             raise _contested()
 
@@ -300,6 +300,6 @@ def _expired() -> errors.StoreRefusedError:
 
 def _deleted() -> errors.StoreUnavailableError:
     return errors.StoreUnavailableError(
-        "The session was deleted while this event was being handled. Nothing was written; what the "
-        "event says when it comes again begins a new session."
+        "The session was deleted or moved while this event was being handled. Nothing was written; "
+        "what the event says when it comes again begins a new session."
     )

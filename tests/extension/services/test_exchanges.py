@@ -142,7 +142,7 @@ def test_a_session_that_ends_while_it_is_used_is_told(sessions: Any) -> None:
     del sessions.store._partitions["SESSION#s"]["HEAD"]
     work.append([], metadata={"plan": "pro"}, clear=False)
 
-    with pytest.raises(errors.StoreRefusedError, match="expired while it was in use"):
+    with pytest.raises(errors.StoreUnavailableError, match="deleted or moved while this event"):
         work.save(5)
 
 
