@@ -28,6 +28,9 @@ usage: ./build.sh COMMAND [ARGUMENTS]
          --models [MINUTES]     the same of model calls in every way, before models that fail
   smoke  --aws                  promises and facts that only a real account can show; deploys,
                                 asks, removes. Both say what they would do without credentials
+  prices [--generate | --accept WHY] [--compare FILE]
+                                whether both price catalogues say anything new, in an environment
+                                that is thrown away; --generate and --accept write the price book
   clean                         remove what this script has made, and caches
   help                          this text; demo, layer, publish, bench, soak and smoke have a
                                 --help of their own
@@ -214,6 +217,32 @@ template_tools() {
   printf '%s' "$SAM_VERSION" >.tools/sam/.ready
 }
 
+# The generator reads two catalogues of others' making; what one of them needs, the project does not.
+prices() {
+  local argument writes=no
+  local arguments=()
+  for argument in "$@"; do
+    case "$argument" in
+      --generate) writes=yes ;;
+      --accept | --accept=*) writes=yes arguments+=("$argument") ;;
+      *) arguments+=("$argument") ;;
+    esac
+  done
+  [ "$writes" = yes ] || arguments+=(--check)
+  local python
+  python=$(main_python)
+  mkdir -p .cache
+  thrown_away=$(mktemp -d)
+  trap 'rm -rf "$thrown_away"' EXIT
+  say "reading both catalogues in an environment of its own (three downloads, about 20 MB)"
+  make_environment "$thrown_away/environment" "$python"
+  local genai_prices
+  genai_prices=$(sed -n 's/.*"\(genai-prices==[0-9.]*\)".*/\1/p' extension/price_catalogues.py)
+  [ -n "$genai_prices" ] || fail "extension/price_catalogues.py names no version of genai-prices."
+  run .cache/prices.log pip "$thrown_away/environment/bin/python" install "$genai_prices"
+  PYTHONDONTWRITEBYTECODE=1 "$thrown_away/environment/bin/python" extension/generate_price_book.py ${arguments[@]+"${arguments[@]}"}
+}
+
 # Commands
 
 run_tests() {
@@ -352,6 +381,7 @@ case "$command" in
     main_environment
     exec .venv/bin/python benchmarks/run.py "$@"
     ;;
+  prices) prices "$@" ;;
   clean)
     rm -rf .venv .venvs .tools .cache dist build .lambdallm .aws-sam .hypothesis .coverage .coverage.* \
       .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -53,6 +53,9 @@ class _Api:
         with contextlib.suppress(OSError, http1.ProtocolError):
             while True:
                 request, _ = http1.receive(reader, connection.recv)
+                if request.method == "PUT":  # a subscription to telemetry, of which none is sent
+                    connection.sendall(http1.encode_response(200, [], b"OK"))
+                    continue
                 if "register" not in request.target:
                     self.waiting.set()
                     time.sleep(60)

@@ -59,10 +59,14 @@ def overhead_rows(bench: Bench) -> list[Result]:
                 bench.say(f"{number + 1} of {calls}")
                 environment.invoke(_event(number))
                 environment.wait_until_idle()
+            environment.shutdown()
             lines = [line.text for line in environment.logs if line.text.startswith("{")]
-    told = [json.loads(line, parse_float=Decimal)["OverheadUSD"] for line in lines]
-    if len(told) != calls:
-        message = f"{calls} invocations wrote {len(told)} metric lines."
+    read = [json.loads(line, parse_float=Decimal) for line in lines]
+    told = [line["OverheadUSD"] for line in read]
+    own = sum("outcome" in line for line in read)
+    bills = sum("ComputeUSD" in line for line in read)
+    if (own, bills) != (calls, calls):
+        message = f"{calls} invocations wrote {own} metric lines, and {bills} of bills."
         raise RuntimeError(message)
     table = meter.write_units * WRITE_USD + meter.read_units * READ_USD
     return [

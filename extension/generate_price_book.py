@@ -12,6 +12,7 @@ that `price_disputes.json` does not name, or names with other numbers, ends the 
 and nothing is written; `--accept WHY` writes it there. A price that has begun is never changed
 and never deleted: a new one is a further row from `--as-of` on, or from the day that
 genai-prices says it begins. Announced rows, which have priced nothing yet, follow the catalogue.
+So does what a model reads and writes at most, which stands in its last row: see `model_limits`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import model_limits
 import price_catalogues as catalogues
+from catalogue_comparison import comparison
+from model_limits import Limits
 from price_catalogues import GenaiPrices, Litellm, Quote
 
 HERE = Path(__file__).parent
@@ -48,22 +52,33 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         wheels = catalogues.download(options.wheels or Path(folder))
-        fresh, disputes, compared = build(*read(wheels), options.as_of)
+        current, retired, genai = read(wheels)
+        fresh, disputes, compared = build(current, retired, genai, options.as_of)
+        limits, windows = model_limits.read(fresh, (current, retired), genai)
+    accepted = json.loads(DISPUTES.read_text()) if DISPUTES.exists() else {"why": []}
     if options.compare:
-        options.compare.write_text(comparison(fresh, compared, disputes))
-    accepted = json.loads(DISPUTES.read_text()) if DISPUTES.exists() else {"why": [], "ids": {}}
-    new = unknown_disputes(disputes, accepted)
-    print(f"{len(fresh)} ids, {len(compared)} in both, {len(disputes)} disputed, {len(new)} anew.")
-    for key in new:
+        options.compare.write_text(comparison(fresh, compared, disputes, accepted))
+    new = {"ids": unknown_disputes(disputes, accepted)}
+    new["windows"] = unknown_disputes(windows, accepted, "windows")
+    agreed = len(compared) - len(disputes)
+    print(f"{len(fresh)} ids, {len(limits)} of them with limits.")
+    print(f"Both know {len(compared)}: {agreed} agree, {len(disputes)} are disputed,", end=" ")
+    print(f"{len(new['ids'])} of them anew.")
+    print(f"They tell different windows of {len(windows)}, {len(new['windows'])} of them anew.")
+    for key in new["ids"]:
         print(f"  {key}: {disputes[key]}")
-    if new and not options.accept:
+    for key in new["windows"]:
+        print(f"  {key}: {windows[key]}")
+    if any(new.values()) and not options.accept:
         print("Look at both vendors' pages; then --accept WHY, or --check again.")
         return 1
     if options.check:
         return 0
-    DISPUTES.write_text(encode_disputes(accept(accepted, disputes, new, options.accept or "")))
+    for part, found in (("ids", disputes), ("windows", windows)):
+        accepted = accept(accepted, found, new[part], options.accept or "", part)
+    DISPUTES.write_text(encode_disputes(accepted))
     before = json.loads(BOOK.read_text()) if BOOK.exists() else {}
-    BOOK.write_text(encode(merge(before, fresh, options.as_of)))
+    BOOK.write_text(encode(merge(before, fresh, options.as_of, limits)))
     print(f"{BOOK.name}: {BOOK.stat().st_size} bytes")
     return 0
 
@@ -143,7 +158,9 @@ def reconcile(one: Quote, other: Quote) -> tuple[Quote, dict[str, list[int | Non
     return merged, found
 
 
-def merge(before: dict[str, Any], fresh: dict[str, list[Row]], as_of: str) -> dict[str, Any]:
+def merge(
+    before: dict[str, Any], fresh: dict[str, list[Row]], as_of: str, limits: Limits | None = None
+) -> dict[str, Any]:
     """Add today's rows to the book where they differ from those that hold in it."""
     sources: list[str] = list(before.get("sources", []))
     models: dict[str, list[Row]] = {
@@ -164,7 +181,7 @@ def merge(before: dict[str, Any], fresh: dict[str, list[Row]], as_of: str) -> di
                 known.append(added)
             else:
                 known.append({**added, "disputed": True})
-        models[key] = _kept(models.get(key, []), known)
+        models[key] = _limited(_kept(models.get(key, []), known), (limits or {}).get(key))
     book = {"version": before.get("version", 0), "sources": sources, "models": models}
     if book != before:
         book["version"] += 1
@@ -178,47 +195,53 @@ def encode(book: dict[str, Any]) -> str:
     return f'{{"version":{book["version"]},"sources":{sources},\n"models":{{\n{models}\n}}}}\n'
 
 
-def unknown_disputes(disputes: Disputes, accepted: dict[str, Any]) -> list[str]:
+def unknown_disputes(disputes: Disputes, accepted: dict[str, Any], part: str = "ids") -> list[str]:
     """Return the ids whose disagreement is not the one that was looked at."""
-    return [key for key, found in disputes.items() if accepted["ids"].get(key, [0, {}])[1] != found]
+    known = accepted.get(part, {})
+    return [key for key, found in disputes.items() if known.get(key, [0, {}])[1] != found]
 
 
 def accept(
-    accepted: dict[str, Any], disputes: Disputes, new: list[str], why: str
+    accepted: dict[str, Any], disputes: Disputes, new: list[str], why: str, part: str = "ids"
 ) -> dict[str, Any]:
-    """Write new disagreements down, and forget those that are none any more."""
+    """Write new disagreements down, and forget those that are none any more.
+
+    Args:
+        accepted: What was looked at before.
+        disputes: All there are today.
+        new: The ids of those that are written down.
+        why: Their reason.
+        part: `ids` for prices, `windows` for what models read and write together.
+    """
     reasons = [*accepted["why"]]
     if new and why not in reasons:
         reasons.append(why)
-    ids = {key: entry for key, entry in accepted["ids"].items() if key in disputes}
+    ids = {key: entry for key, entry in accepted.get(part, {}).items() if key in disputes}
     ids |= {key: [reasons.index(why), disputes[key]] for key in new}
-    return {"why": reasons, "ids": ids}
+    return {**accepted, "why": reasons, part: ids}
 
 
 def encode_disputes(accepted: dict[str, Any]) -> str:
     """Write one id a line."""
-    ids = ",\n".join(_line(key, accepted["ids"][key]) for key in sorted(accepted["ids"]))
-    return f'{{"why":{json.dumps(accepted["why"], indent=0)},\n"ids":{{\n{ids}\n}}}}\n'
-
-
-def comparison(fresh: dict[str, list[Row]], compared: set[str], disputes: Disputes) -> str:
-    """Say of every id that both catalogues know whether they agree, as a table."""
-    lines = ["| Id | Catalogues | USD a million tokens: input, output |", "| --- | --- | --- |"]
-    for key in sorted(compared):
-        found = disputes.get(key, {})
-        said = "; ".join(f"{name} {_usd(a)} / {_usd(b)}" for name, (a, b) in found.items())
-        rates = fresh[key][-1]["prices"]["standard"]
-        prices = f"{_usd(rates.get('input'))}, {_usd(rates.get('output'))}"
-        lines.append(f"| `{key}` | {said or 'agree'} | {prices} |")
-    return "\n".join(lines) + "\n"
+    parts = [f'{{"why":{json.dumps(accepted["why"], indent=0)}']
+    for part in ("ids", "windows"):
+        held = accepted.get(part, {})
+        lines = ",\n".join(_line(key, held[key]) for key in sorted(held))
+        parts.append(f'"{part}":{{\n{lines}\n}}')
+    return ",\n".join(parts) + "}\n"
 
 
 def _line(key: str, value: Any) -> str:
     return f"{json.dumps(key)}:{json.dumps(value, separators=(',', ':'))}"
 
 
-def _usd(pico: int | None) -> str:
-    return "–" if pico is None else f"{pico / 1_000_000:g}"
+def _limited(rows: list[Row], limit: list[int | None] | None) -> list[Row]:
+    """Return a model's rows with its limits in the last one; without any, as they were."""
+    if limit is None:
+        return rows
+    bare = [{name: value for name, value in row.items() if name != "limits"} for row in rows]
+    bare[-1]["limits"] = limit
+    return bare
 
 
 def _row(quote: Quote, source: str, begin: str = "") -> Row:

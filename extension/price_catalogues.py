@@ -102,6 +102,7 @@ class Litellm:
         self.name = package.replace("==", " ")
         listed = json.loads(zipfile.ZipFile(wheel).read(LITELLM_JSON), parse_float=str)
         self.entries: dict[str, dict[str, Any]] = {}
+        self.listed: dict[str, dict[str, Any]] = listed
         for model_id, entry in sorted(listed.items()):
             key = _key(model_id, str(entry.get("litellm_provider", "")))
             if key:
@@ -167,6 +168,13 @@ class GenaiPrices:
         if current and "0000" in quotes:
             quotes[f"<{current}"] = quotes.pop("0000")
         return {begin: quote for begin, quote in quotes.items() if _is_told(begin, day)}
+
+    def window(self, key: str) -> int:
+        """Return how many tokens a model reads and writes together, 0 where it does not say."""
+        region, beginning, model_id = _parts(key)
+        provider = None if region else self._providers.get(beginning)
+        model = provider.find_model(model_id) if provider else None
+        return int(getattr(model, "context_window", None) or 0)
 
     def exact_ids(self) -> set[str]:
         """Return the keys of ids that it knows by their whole name; others it guesses by parts."""

@@ -11,20 +11,18 @@ ends, the launcher stands in for it.
 from __future__ import annotations
 
 import _socket
-import _thread
 import posix
 import sys
 
 from lambda_runtime_api.extensions import ApiRefusedError, ExtensionClient
-from lambdallm_extension import idle, standby
+from lambdallm_extension import idle, left_files, standby
 from lambdallm_wire import names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from threading import Event
     from typing import Any
 
-    from lambdallm_extension.engine import Engine
+    from lambdallm_extension.starter import Starter
 
 EXTENSION_NAME = "lambdallm"
 """The launcher's file name in /opt/extensions; any other would register an internal extension."""
@@ -39,13 +37,6 @@ Source: of Init's 10 s (Lambda developer guide, "Execution environment lifecycle
 
 MANAGED_LOAD_MAX_SECONDS = 30.0
 """The same on Managed Instances, of 130 s: many workers start beside it, and nobody waits."""
-
-NICE = 10
-"""Of the importing thread alone, so that on one CPU the runtime's own start goes first.
-
-Beside a busy thread it has a tenth of the CPU; with 19 it would be a seventieth, and loading would
-wait for whatever keeps the CPU busy (the kernel's `sched_prio_to_weight`: 110, 15 beside 1,024).
-"""
 
 SPINDOWN = "spindown"
 """Why an environment ends that is no longer needed; after any other reason it is started again."""
@@ -125,31 +116,37 @@ def _listen() -> tuple[_socket.socket | None, str]:
 
 def _run(client: ExtensionClient, listener: _socket.socket | None, problem: str) -> bool:
     directory = _environ(names.ENVIRONMENT_DIRECTORY) or names.DEFAULT_DIRECTORY
-    unclean, unwritable = _mark(directory)
+    unclean, unwritable = left_files.mark(directory)
     for sentence in filter(None, (problem, unwritable)):
         _log(sentence)
     if unwritable and listener is not None:
         listener.close()  # nobody could learn the token
         listener = None
     if problem and not unwritable:
-        _leave_for_clients(directory, 0, "")
+        failed = left_files.leave_for_clients(directory, 0, "")
+        if failed:
+            _log(failed)
     managed = _environ("AWS_LAMBDA_INITIALIZATION_TYPE") == "lambda-managed-instances"
-    starter = _Starter(directory, listener)
+    from lambdallm_extension.starter import Starter
+
+    starter = Starter(directory, listener, pass_on=_pass_on, log=_log)
     first = b""
     if not unclean:
         starter.start()
+        if not managed and _environ(names.ENVIRONMENT_COMPUTE).lower() != "off":
+            starter.be_billed(client)  # Managed Instances have no bill of an invocation
         starter.wait(MANAGED_LOAD_MAX_SECONDS if managed else LOAD_MAX_SECONDS)
     elif listener is not None:
         starter.start_when_asked(listener)
         first = standby.run(client, starter.is_asked)
         if not starter.is_asked() and standby.is_shutdown(first):
             if SPINDOWN.encode() in first.lower():
-                _unmark(directory)
+                left_files.unmark(directory)
             return True
     return _take_events(_Resumed(client, first), starter)
 
 
-def _take_events(client: _Resumed, starter: _Starter) -> bool:
+def _take_events(client: _Resumed, starter: Starter) -> bool:
     import time
 
     from lambdallm_extension.lifecycle import Lifecycle
@@ -157,7 +154,7 @@ def _take_events(client: _Resumed, starter: _Starter) -> bool:
 
     shutdown = Lifecycle(client, starter.engine, SystemClock(), time.sleep, _log).run()
     if shutdown is not None and shutdown.reason == SPINDOWN:
-        _unmark(starter.directory)
+        left_files.unmark(starter.directory)
     return shutdown is not None
 
 
@@ -173,154 +170,6 @@ class _Resumed:
         return self._client.read_event(first) if first else self._client.next_event()
 
 
-class _Starter:
-    """Loads and starts the engine and its server on threads, while the runtime starts too."""
-
-    def __init__(self, directory: str, listener: _socket.socket | None) -> None:
-        self.directory = directory
-        self._listener = listener
-        self._loaded: Engine | None = None
-        self._engine: Engine | None = None
-        self._started: Event | None = None
-        self._failure = ""
-        self._secret = ""
-        self._asked = False
-        self.client_key = ""
-
-    def start(self) -> None:
-        """Load and serve, beside the caller."""
-        import threading
-
-        self._leave_client_key()
-        self._started = threading.Event()
-        threading.Thread(target=self._start, name="lambdallm-start", daemon=True).start()
-
-    def wait(self, seconds: float) -> None:
-        """Wait until it serves, or cannot."""
-        if self._started is not None:
-            self._started.wait(seconds)
-
-    def start_when_asked(self, listener: _socket.socket) -> None:
-        """Load at the first connection: a function that asks for nothing pays for nothing.
-
-        Who connects finds the token, and a file that says that nobody serves yet.
-        """
-        self._leave_token(listener)
-        with open(self._starting_file, "w", encoding="ascii"):  # noqa: PTH123
-            self._leave_client_key()  # not before: who finds it alone would connect, to be sure
-            _thread.start_new_thread(self._await, (listener,))
-
-    def is_asked(self) -> bool:
-        """Say whether somebody has connected."""
-        return self._asked
-
-    def engine(self) -> Engine | None:
-        """Return the engine, or None while it is still loading or when it cannot run."""
-        return self._engine
-
-    @property
-    def _starting_file(self) -> str:
-        return f"{self.directory}/{names.STARTING_FILE}"
-
-    def _await(self, listener: _socket.socket) -> None:
-        import os
-        import select
-
-        select.select([listener], [], [])
-        self._asked = True
-        self._start()
-        os.unlink(self._starting_file)  # noqa: PTH108 - pathlib is not loaded
-
-    def _leave_client_key(self) -> None:
-        """Let clients that are made in Init find their key before anything is loaded."""
-        from lambdallm_extension.server import token
-
-        if self._listener is None:
-            return
-        self.client_key = token.make_client_key()
-        _leave_for_clients(self.directory, self._listener.getsockname()[1], self.client_key)
-
-    def _leave_token(self, listener: _socket.socket) -> None:
-        from lambdallm_extension.server import token
-
-        self._secret = token.make_token()
-        token.write_token(self.directory, listener.getsockname()[1], self._secret)
-
-    def _start(self) -> None:
-        try:
-            self._serve(self._load())
-        except Exception as error:  # noqa: BLE001 - the loop over /next goes on without us
-            _log(f"The sidecar cannot serve ({type(error).__name__}: {error}).")
-            if self._listener is not None:
-                _pass_on(self._listener, self.directory)
-        finally:
-            if self._started is not None:
-                self._started.set()
-
-    def _load(self) -> Engine:
-        """Import on a thread of its own: its priority, once lowered, could not be raised again."""
-        import threading
-
-        loader = threading.Thread(target=self._import, name="lambdallm-load", daemon=True)
-        loader.start()
-        loader.join()
-        if self._loaded is None:
-            raise ImportError(self._failure)
-        return self._loaded
-
-    def _import(self) -> None:
-        import gc
-        import os
-        import threading
-
-        try:
-            if sys.platform == "linux":
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-            gc.disable()  # what loads stays: to look through it for garbage takes 2 ms
-            from lambdallm_extension import engine
-            from lambdallm_extension.server import http
-
-            del http
-            built = engine.build(host="sidecar")
-            built.open()
-            self._loaded = built
-        except Exception as error:  # noqa: BLE001 - told by `_load`, on the thread that waits
-            self._failure = f"{type(error).__name__}: {error}"
-        finally:
-            gc.freeze()  # nor is it looked through later
-            gc.enable()
-
-    def _serve(self, engine: Engine) -> None:
-        from lambdallm_extension.server import token
-        from lambdallm_extension.server.http import Server
-
-        if self._listener is None:
-            engine.serve()
-        else:
-            port = self._listener.getsockname()[1]
-
-            def hand_out(secret: str) -> None:
-                token.write_token(self.directory, port, secret)
-
-            def renew() -> None:
-                try:
-                    server.renew(token.make_token(), hand_out)
-                except OSError as error:
-                    _log(_unwritable(self.directory, error))
-
-            if not self._secret:
-                self._leave_token(self._listener)
-            descriptor = self._listener.detach()
-            listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, descriptor)
-            room = engine.settings.memory_mb << 17  # an eighth of the memory, for large bodies
-            log = engine.telemetry.log
-            server = Server(listener, self._secret, engine, log, room_bytes=room)
-            engine.admit_clients(self.client_key, server.tokens)
-            engine.serve(renew)
-            server.start()
-        self._engine = engine
-
-
 def _pass_on(listener: _socket.socket, directory: str) -> None:
     """Let the requests of clients that know no other way be passed on; the SDK knows one.
 
@@ -329,66 +178,13 @@ def _pass_on(listener: _socket.socket, directory: str) -> None:
     if listener.fileno() < 0:
         return
     try:
-        _remove(directory, names.TOKEN_FILE)  # the SDK sees at once that nobody serves it
+        left_files.remove(directory, names.TOKEN_FILE)  # the SDK sees at once that nobody serves it
         from lambdallm_extension.raw_listener import read_client_key, start
 
         start(listener, read_client_key(directory)[1])
     except Exception as error:  # noqa: BLE001 - the last resort of all is nobody listening
         _log(f"Requests of clients cannot be passed on ({type(error).__name__}: {error}).")
         listener.close()
-
-
-def _mark(directory: str) -> tuple[bool, str]:
-    """Leave the marker; return whether one was there, and why none can be left.
-
-    Then Lambda has reset the environment (after a timeout or a crash; /tmp is not cleared by that),
-    and this start runs inside an invocation, under the function's own timeout and its few percent
-    of a CPU.
-    """
-    import os
-
-    from lambdallm_extension.server.token import listen_directory
-
-    try:
-        path = f"{listen_directory(directory)}/{names.RUNNING_FILE}"
-        unclean = os.path.exists(path)  # noqa: PTH110 - pathlib is not loaded before /next
-        with open(path, "w", encoding="ascii") as marker:  # noqa: PTH123
-            marker.write(str(os.getpid()))
-    except OSError as error:
-        return False, _unwritable(directory, error)
-    return unclean, ""
-
-
-def _leave_for_clients(directory: str, port: int, client_key: str) -> None:
-    """Leave what clients need, or word that there is nobody for them; a full disk is logged."""
-    from lambdallm_extension.server import token
-
-    try:
-        if port:
-            token.write_client_key(directory, port, client_key)
-        else:
-            token.write_nobody(directory)
-    except OSError as error:
-        _log(_unwritable(directory, error))
-
-
-def _unwritable(directory: str, error: OSError) -> str:
-    if error.strerror is None:  # our own words, which say what to do
-        return f"{error}."
-    variable = names.ENVIRONMENT_DIRECTORY
-    return f"{directory} cannot be written ({error.strerror}); set {variable} to one that can."
-
-
-def _unmark(directory: str) -> None:
-    _remove(directory, names.RUNNING_FILE, names.STARTING_FILE)
-
-
-def _remove(directory: str, *files: str) -> None:
-    for name in files:
-        try:
-            posix.unlink(f"{directory}/{name}")
-        except OSError:
-            continue  # it is not there, or could not be written either, which was logged
 
 
 def _log(sentence: str) -> None:

@@ -89,6 +89,8 @@ class Configuration(NamedTuple):
         spending: What to do with what cannot be bounded.
         prices: Of models whose price the user knows better, in USD for a million tokens by kind,
             as they are written; or `{"like": MODEL}`.
+        cost_headers: Whose answers say what they have cost without being asked:
+            `lambdallm_wire.cost_headers.CHOICES`, "" for nobody's.
     """
 
     models: Mapping[str, ModelAlias] = {}
@@ -99,7 +101,8 @@ class Configuration(NamedTuple):
     default_region: str = ""
     budgets: tuple[Budget, ...] = ()
     spending: SpendingRules = SpendingRules()
-    prices: Mapping[str, Mapping[str, str]] = {}
+    prices: Mapping[str, Mapping[str, str | int]] = {}
+    cost_headers: str = ""
 
 
 EMPTY = Configuration()
@@ -119,6 +122,7 @@ def from_document(document: Mapping[str, Any], problems: tuple[str, ...] = ()) -
         problems=problems,
         default_region=defaults.get("region", ""),
         prices=document.get("cost", {}).get("prices", {}),
+        cost_headers=document.get("cost", {}).get("headers", ""),
         budgets=_budgets(document.get("cost", {})),
         spending=_spending(document.get("cost", {})),
     )

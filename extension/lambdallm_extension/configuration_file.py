@@ -5,13 +5,14 @@
     lambdallm.yaml   read by `lambdallm_wire.plain_yaml`, which is strict, and checked here
 
 Whatever is wrong becomes a sentence that names file and line, and the default of that key alone.
+What was to limit spending has no such default: where it cannot be read, nothing is spent.
 """
 
 from __future__ import annotations
 
 import os
 
-from lambdallm_extension.configuration import EMPTY, from_document
+from lambdallm_extension.configuration import from_document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ COMPILED_FORMAT = 1
 
 BYTES_MAX = 1_000_000
 """Of either file: more is a mistake, and would be loaded at every cold start."""
+
+BUDGET = b"budget"
+"""Stands in a file that limits what may be spent."""
 
 SAID_MAX = 20
 """Faults that are logged; `lambdallm check` names them all."""
@@ -43,7 +47,7 @@ def read(path: str, environment: str) -> Configuration:
         return _read(source, compiled, environment)
     except OSError as error:
         said = f"{path} cannot be read ({error.strerror}). Nothing of it holds."
-        return EMPTY._replace(problems=(said,))
+        return from_document(_closed(said), (said,))
 
 
 def _read(source: str, compiled: str, environment: str) -> Configuration:
@@ -53,8 +57,17 @@ def _read(source: str, compiled: str, environment: str) -> Configuration:
     if held is None and text is not None:
         held = _load_yaml(source, text, environment, said)
     if held is None:
-        said = said or [f"{source or compiled} is not there. There is no configuration."]
+        content = _content(compiled) if text is None else text
+        if content is None:
+            said.append(f"{source or compiled} is not there. There is no configuration.")
+        elif BUDGET in content.replace(b"\0", b"").lower():  # in UTF-16 too
+            held = _closed(said[-1])
     return from_document(held or {}, tuple(said))
+
+
+def _closed(why: str) -> dict[str, Any]:
+    """Return what holds where limits stand, or may stand, that nobody can read: none is passed."""
+    return {"cost": {"broken_budget": why}}
 
 
 def _load_yaml(

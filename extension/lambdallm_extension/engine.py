@@ -7,7 +7,6 @@ a process that has no sidecar. Whatever is not needed at once is opened at its f
 from __future__ import annotations
 
 import os
-import sys
 import time
 from threading import Event, Lock
 
@@ -19,10 +18,12 @@ from lambdallm_extension.parts import Parts
 from lambdallm_extension.server.handlers import Handlers
 from lambdallm_extension.server.replies import Whole, plain
 from lambdallm_extension.server.under_way import UnderWay
+from lambdallm_extension.services.invocation_costs import InvocationCosts
 from lambdallm_extension.services.invocations import Invocations
 from lambdallm_extension.services.tasks import Workers
-from lambdallm_extension.settings import Settings, SystemClock, SystemRandom
-from lambdallm_extension.telemetry.emf import EmfTelemetry
+from lambdallm_extension.settings import Settings, SystemClock, SystemRandom, renew_chance
+from lambdallm_extension.telemetry.bills import Bills
+from lambdallm_extension.telemetry.emf import EmfTelemetry, write_stdout_line
 from lambdallm_wire import codec, errors as wire_errors, names, routes
 
 TYPE_CHECKING = False
@@ -31,14 +32,10 @@ if TYPE_CHECKING:
 
     from lambda_runtime_api.http1 import Request
     from lambdallm_extension.aws.credentials import CredentialSource
-    from lambdallm_extension.ports import Clock, Random, Store
+    from lambdallm_extension.ports import Clock, InvocationBill, Random, Store
     from lambdallm_extension.server.dropin.authentication import Authenticator
     from lambdallm_extension.server.dropin.endpoints import Endpoints
     from lambdallm_extension.server.replies import Body, Reply
-
-SEED_BYTES = 48
-"""More than the 256 bits that OpenSSL's generator is built for."""
-
 
 RENEWAL_GRACE_SECONDS = 0.03
 """How long the first `begin` waits for INVOKE, which comes at the same time, to renew the engine.
@@ -71,6 +68,7 @@ class Engine:
         self.settings = settings
         self.clock = clock
         self.overhead = Overhead()
+        self._costs = InvocationCosts()
         self.telemetry = EmfTelemetry(
             write_line,
             namespace=settings.metrics_namespace,
@@ -78,7 +76,9 @@ class Engine:
             host=host,
             metrics=settings.telemetry,
             overhead=self.overhead,
+            costs=self._costs,
         )
+        self.bills = Bills(self._costs, settings, self._has_begun, self._take_bill)
         self._random = random
         self._sleep = sleep
         self._lock = Lock()
@@ -98,6 +98,7 @@ class Engine:
     def _begin(self) -> None:
         """Start from nothing: all that belongs to one environment alone, and all it opens."""
         self._environment_id = ""
+        self._costs.clear()
         self._parts = parts = Parts(
             self.settings,
             self._workers,
@@ -231,7 +232,7 @@ class Engine:
             dropped = before.abandon()
             if dropped:
                 self.telemetry.drop(dropped, epoch_ms=self.clock.epoch_ms())
-            _renew_chance()
+            renew_chance()
             self._renew_host()
             self._cloned = False
             self._renewed.set()
@@ -258,6 +259,7 @@ class Engine:
 
     def invoked(self, request_id: str, deadline_ms: int) -> None:
         """Know which invocation runs now, and until when."""
+        self.bills.expect(request_id)
         self.invocations.invoked(request_id, deadline_ms)
 
     def hold(self, request_id: str) -> None:
@@ -308,6 +310,7 @@ class Engine:
         self._parts.store_health.succeeded()  # a last try: nobody is kept waiting any more
         self._parts.streams.settle_all()
         self._under_way.report()
+        self.bills.finish(seconds)
         self.wait_persisted(seconds)
         self._parts.flush_budgets(seconds, last=True)
         dropped = self._parts.recorder().abandon()
@@ -319,6 +322,14 @@ class Engine:
                 f"{self.invocations.unsaved} units of work not stored. {dropped.reason}"
             )
         self.close()
+
+    def _has_begun(self, request_id: str) -> bool:
+        return self.invocations.wait_begun(request_id, 0)
+
+    def _take_bill(self, bill: InvocationBill) -> None:
+        self._parts.book_compute(bill.compute_pico_usd)
+        whose, now_ms = self.environment_id(), self.clock.epoch_ms()
+        self.telemetry.emit_bill(bill._replace(environment_id=whose, epoch_ms=now_ms))
 
     def close(self) -> None:
         """Let go of the store and of every connection."""
@@ -384,16 +395,3 @@ def build(settings: Settings | None = None, *, host: str = "embedded") -> Engine
         sleep=time.sleep,
         write_line=write_stdout_line,
     )
-
-
-def _renew_chance() -> None:
-    """Let OpenSSL, whose state the snapshot has cloned, draw from the kernel before it goes on."""
-    openssl = sys.modules.get("_ssl")
-    if openssl is not None:
-        openssl.RAND_add(os.urandom(SEED_BYTES), SEED_BYTES)
-
-
-def write_stdout_line(line: str) -> None:
-    """Write one line to stdout in one piece, so that lines of threads never mix."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()

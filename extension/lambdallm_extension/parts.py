@@ -227,6 +227,11 @@ class Parts:
         self.close()
         return dropped
 
+    @property
+    def cost_headers(self) -> str:
+        """Whose answers say what they have cost; see `configuration.Configuration`."""
+        return self._settings.configuration.cost_headers
+
     # Use cases
 
     def recorder(self) -> Recorder:
@@ -334,6 +339,10 @@ class Parts:
             told = False  # sums only grow: the next one says all of it
         return told
 
+    def book_compute(self, pico_usd: int) -> None:
+        """Count what Lambda has billed, for the reports of days."""
+        self._sheets.book_compute(pico_usd)
+
     def spending(self) -> Spending:
         """Return what says whether a call may be made."""
         from lambdallm_extension.services.budget_rules import BudgetRules
@@ -356,6 +365,7 @@ class Parts:
                     self._clock,
                     configuration.spending,
                     self._settings.function_name,
+                    rules.check,
                 )
             return self._spending
 

@@ -264,6 +264,35 @@ class InvocationReport(NamedTuple):
     budget_percent: int | None = None
 
 
+class InvocationBill(NamedTuple):
+    """What an invocation came to, in pico-USD, as Lambda bills it and lines have told it.
+
+    Attributes:
+        status: Lambda's own word: `success`, `error`, `failure` or `timeout`.
+        billed_ms: Init is in it.
+        memory_used_mb, init_ms: None where Lambda did not say.
+        estimated: By how long the function has run, in the place of a bill.
+        basis, price_region: Of `domain.compute_prices.Compute`.
+        cost_pico_usd, overhead_pico_usd, unpriced_calls: The lines' sums.
+    """
+
+    request_id: str
+    status: str
+    billed_ms: int
+    memory_mb: int
+    memory_used_mb: int | None
+    init_ms: float | None
+    estimated: bool
+    compute_pico_usd: int
+    basis: str
+    price_region: str
+    cost_pico_usd: int
+    overhead_pico_usd: int
+    unpriced_calls: int
+    environment_id: str = ""
+    epoch_ms: int = 0
+
+
 class Telemetry(Protocol):
     """Where reports go. It never raises and never waits for a network."""
 

@@ -31,7 +31,7 @@ READ_SECONDS = 900.0
 BODY_MAX_BYTES = 33_554_432
 PIECE_BYTES = 65_536
 BODILESS = (204, 304)
-OURS = "lambdallm-"
+OURS = ("lambdallm-", "x-lambdallm-")
 
 OF_ONE_HOP = frozenset(
     ("connection", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer",

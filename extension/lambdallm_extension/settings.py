@@ -7,6 +7,7 @@ because a sidecar that does not start takes the function down.
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 from lambda_runtime_api.declarations import NamedTuple
@@ -59,6 +60,17 @@ class SystemRandom:
     def uniform(self, low: float, high: float) -> float:
         """Return a number between the two."""
         return low + (high - low) * int.from_bytes(os.urandom(7), "big") / 2**56
+
+
+SEED_BYTES = 48
+"""More than the 256 bits that OpenSSL's generator is built for."""
+
+
+def renew_chance() -> None:
+    """Let OpenSSL, whose state a snapshot has cloned, draw from the kernel before it goes on."""
+    openssl = sys.modules.get("_ssl")
+    if openssl is not None:
+        openssl.RAND_add(os.urandom(SEED_BYTES), SEED_BYTES)
 
 
 class Settings(NamedTuple):
@@ -115,6 +127,7 @@ class Settings(NamedTuple):
         environ = dict(os.environ) if environ is None else environ
         configuration = _configuration(environ)
         problems = [*configuration.problems]
+        _check_compute(environ, problems)
         return cls(
             runtime_api=environ.get("AWS_LAMBDA_RUNTIME_API", ""),
             in_lambda=bool(
@@ -169,6 +182,15 @@ def _configuration(environ: Mapping[str, str]) -> Configuration:
     from lambdallm_extension import configuration_file
 
     return configuration_file.read(path, environ.get("LAMBDALLM_ENV", ""))
+
+
+def _check_compute(environ: Mapping[str, str], problems: list[str]) -> None:
+    """Say where the variable is none: the process's start has looked at it before."""
+    choice = environ.get(names.ENVIRONMENT_COMPUTE, "")
+    if choice.lower() not in ("", "on", "off"):
+        problems.append(
+            f"{names.ENVIRONMENT_COMPUTE}={choice!r} is not 'on' or 'off'; 'on' is used."
+        )
 
 
 def _telemetry(environ: Mapping[str, str], problems: list[str]) -> bool:

@@ -28,6 +28,9 @@ REGISTER_TIMEOUT_SECONDS = 10.0
 Source: Lambda developer guide, "Execution environment lifecycle", 2026-10.
 """
 
+SUBSCRIBE_TIMEOUT_SECONDS = 0.5
+"""A subscription is never worth a start that waits for it; the answer takes a millisecond."""
+
 _OK = 200
 
 
@@ -81,6 +84,11 @@ class ExtensionClient:
         """What Lambda calls this extension; empty before `register`."""
         return self._identifier
 
+    @property
+    def api_port(self) -> int:
+        """Where the API listens: 9001 on Lambda."""
+        return self._address[1]
+
     def register(self, name: str, events: Sequence[str]) -> bytes:
         """Register the extension and keep its identifier.
 
@@ -111,6 +119,27 @@ class ExtensionClient:
             raise ApiRefusedError(_OK, "MissingIdentifier", "Registered without an identifier.")
         self._identifier = identifier
         return body
+
+    def subscribe(self, path: str, subscription: bytes) -> None:
+        """Ask to be told of telemetry, which is possible before the first `next_event` alone.
+
+        Args:
+            path: Of the API.
+            subscription: See `lambda_runtime_api.telemetry`.
+
+        Raises:
+            ApiRefusedError: Lambda refused; 202 where there is no such API.
+            OSError, http1.ProtocolError: Nobody knows.
+        """
+        headers = [
+            self._host_header,
+            ("lambda-extension-identifier", self._identifier),
+            ("content-type", "application/json"),
+        ]
+        request = http1.encode_request("PUT", path, headers, subscription)
+        response, body = self._exchange(request, SUBSCRIBE_TIMEOUT_SECONDS)
+        if response.status != _OK:
+            raise _refusal(response.status, body, self._loads)
 
     def next_event(self) -> dict[str, Any]:
         """Tell Lambda that this extension is ready, and wait for what comes next.

@@ -163,6 +163,20 @@ class Amounts(TypedDict):
     unknown_pico_usd: int
 
 
+class FunctionSpending(TypedDict):
+    """What a function has caused beside its model calls.
+
+    Args:
+        compute_pico_usd: Billed by Lambda, as far as it was told.
+        overhead_pico_usd: By lambdallm itself.
+        invocations: That Lambda has billed.
+    """
+
+    compute_pico_usd: int
+    overhead_pico_usd: int
+    invocations: int
+
+
 class DaySpending(TypedDict):
     """One day, of all environments.
 
@@ -172,6 +186,8 @@ class DaySpending(TypedDict):
         by: By `function`, `model`, `tenant`, `user`, `tag:…`, and the ids in each; "(other)" is
             what an environment no longer tells apart.
         overhead_pico_usd: What lambdallm itself has caused: requests of stores, lines of logs.
+        compute_pico_usd: What Lambda has billed for the functions, as far as it was told.
+        functions: Both by function. Of other names nobody knows them.
         environments: That have told of it.
     """
 
@@ -179,6 +195,8 @@ class DaySpending(TypedDict):
     total: Amounts
     by: dict[str, dict[str, Amounts]]
     overhead_pico_usd: int
+    compute_pico_usd: int
+    functions: dict[str, FunctionSpending]
     environments: int
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lambdallm_wire.configuration_kinds import TEXT, USD, USD_PER_MILLION, Setting
+from lambdallm_wire import cost_headers
+from lambdallm_wire.configuration_kinds import INTEGER, TEXT, USD, USD_PER_MILLION, Setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,17 @@ COST_SETTINGS: Final = (
             ("cache_write_1h", "What is written to it for longer.", "'0.5'"),
         )
     ),
+    *(
+        Setting(
+            f"cost.prices.*.max_{kind}_tokens",
+            INTEGER,
+            f"What it {does} at most, which is reserved where a request does not say less.",
+            least=1,
+            default="what the price book says",
+            example=example,
+        )
+        for kind, does, example in (("input", "reads", "131072"), ("output", "writes", "16384"))
+    ),
     Setting(
         "cost.prices.*.like",
         TEXT,
@@ -62,7 +74,7 @@ COST_SETTINGS: Final = (
         "cost.downgrade_to",
         TEXT,
         "The cheaper model, or its alias, that is asked in the place of others.",
-        example="fast",
+        example="bedrock/us.amazon.nova-micro-v1:0",
     ),
     Setting(
         "cost.time_zone",
@@ -144,6 +156,16 @@ COST_SETTINGS: Final = (
         choices=("block", "allow"),
         default="block",
         example="allow",
+    ),
+    Setting(
+        "cost.headers",
+        TEXT,
+        "Whose answers say what they have cost (`x-lambdallm-cost-usd`): those to unmodified "
+        "`clients`, which can also ask for it; HTTP `responses` of handlers, which whoever asked "
+        "the function reads; or `both`.",
+        choices=cost_headers.CHOICES,
+        default="neither",
+        example="clients",
     ),
 )
 """Every key of `cost` but those of routing."""

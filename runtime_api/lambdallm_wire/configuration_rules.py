@@ -62,7 +62,7 @@ def check(document: Any, lines: Lines, environment: str = "") -> tuple[dict[str,
     held, faults = check_values(document)
     merged = overlay(held, environment)
     _check_rules(merged, faults)
-    _close_broken_budgets(merged, faults)
+    _close_broken_budgets(merged, document, faults)
     faults.locate(lines, environment)
     return merged, faults
 
@@ -90,6 +90,9 @@ def _check_rules(held: dict[str, Any], faults: Faults) -> None:
         del held["defaults"]["model"]
     _check_prices(held.get("cost", {}).get("prices", {}), faults)
     _check_budgets(held.get("cost", {}).get("budgets", {}), faults)
+    cheaper, path = held.get("cost", {}).get("downgrade_to"), ("cost", "downgrade_to")
+    if cheaper is not None and not _check_model(path, cheaper, (aliases, known), faults):
+        del held["cost"]["downgrade_to"]
     _check_region(("defaults",), held.get("defaults", {}), faults)
     _check_circles(held.get("models", {}), faults)
 
@@ -146,15 +149,32 @@ def _check_budgets(budgets: dict[str, Any], faults: Faults) -> None:
             faults.error(path, "A budget's name is made of letters, digits, '-' and '_'.")
 
 
-def _close_broken_budgets(held: dict[str, Any], faults: Faults) -> None:
+def _close_broken_budgets(held: dict[str, Any], document: Any, faults: Faults) -> None:
     """Let nothing be spent where a limit was meant that nobody can read: it was to hold."""
     wrong = [
         fault
         for fault in faults
-        if fault.severity == "error" and _BUDGETS & {*fault.path} and "cost" in fault.path
+        if fault.severity == "error" and _was_to_limit(fault.path, fault.nearest, document)
     ]
     if wrong:
         held.setdefault("cost", {})["broken_budget"] = wrong[0].sentence()
+
+
+def _was_to_limit(path: Path, nearest_name: str, document: Any) -> bool:
+    """Say whether what is left out says what may be spent: by its key, however it is spelt."""
+    if "cost" in path and (_BUDGETS & {*path} or nearest_name in _BUDGETS):
+        return True
+    below = path[2:] if path[:1] == (schema.ENVIRONMENTS,) else path
+    if "cost" not in path and len(below) != 1:
+        return False
+    found = document
+    for part in path:
+        try:
+            found = found[part]
+        except (LookupError, TypeError):
+            return False
+    keys = [path[-1], *(found if isinstance(found, dict) else ())]
+    return any("budget" in str(key).lower() for key in keys)
 
 
 def _check_prices(prices: dict[str, Any], faults: Faults) -> None:

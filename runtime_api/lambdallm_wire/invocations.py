@@ -85,7 +85,13 @@ class EndRequest(TypedDict, total=False):
     handler_ms: float
 
 
-class EndReply(TypedDict):
+class _Told(TypedDict, total=False):
+    """Only where `cost.headers` says so: an HTTP answer has to say what it has cost."""
+
+    tell_cost: bool
+
+
+class EndReply(_Told):
     """Totals of the unit of work, once everything that was waited for is stored."""
 
     calls: int

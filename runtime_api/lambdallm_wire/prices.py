@@ -39,6 +39,8 @@ class PriceRow(TypedDict):
         above_tokens: A call whose whole input is longer than this is paid at other prices; None
             without such a step.
         is_above: Whether this one is.
+        input_limit, output_limit: Tokens that the model reads and writes at most; None where the
+            price book does not say.
     """
 
     key: str
@@ -51,6 +53,8 @@ class PriceRow(TypedDict):
     pico_usd_per_token: dict[str, int]
     above_tokens: int | None
     is_above: bool
+    input_limit: int | None
+    output_limit: int | None
 
 
 class PriceReply(TypedDict):

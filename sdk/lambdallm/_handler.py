@@ -53,6 +53,7 @@ class _Options:
         self.max_retries: int = plain["max_retries"]
         self.middleware: tuple[Any, ...] = tuple(plain["middleware"] or ())
         self.router = plain["router"]
+        self.cost_headers = bool(plain["cost_headers"])
         self.defaults = {name: plain[name] for name in ("system", "max_tokens", "temperature")}
 
 
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
         system: str | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
+        cost_headers: bool = False,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
 
 
@@ -93,6 +95,7 @@ def handler(  # noqa: PLR0913, PLR0917 - the earlier package's signature
     system: str | None = None,
     max_tokens: int | None = None,
     temperature: float | None = None,
+    cost_headers: bool = False,
 ) -> Any:
     """Turn a function of `(event, context)`, `async` or not, into a Lambda handler.
 
@@ -115,6 +118,8 @@ def handler(  # noqa: PLR0913, PLR0917 - the earlier package's signature
         system: System prompt of every call.
         max_tokens: Bound of every answer.
         temperature: Of every call; left out, the model's own default stands.
+        cost_headers: Whether answers to HTTP events tell whoever asked what the invocation has
+            cost. Costs are not for every caller: no request can ask for it.
 
     Raises:
         ConfigurationError: An argument is not what it has to be.
@@ -135,6 +140,7 @@ def handler(  # noqa: PLR0913, PLR0917 - the earlier package's signature
         "system": system,
         "max_tokens": max_tokens,
         "temperature": temperature,
+        "cost_headers": cost_headers,
     }
     options = _Options(
         model=None if model is None else resolve(model),
@@ -180,12 +186,16 @@ def _invoke(
     handled = _handled.begin(incoming.event, context)
     try:
         new_session_id = _begin(options, incoming, context)
-        return _run(function, options, incoming, context, started, new_session_id)
+        response = _run(function, options, incoming, context, started, new_session_id)
     except Exception as error:  # noqa: BLE001 - told to the caller, or raised again
-        return _fail(error, options, incoming, context)
+        response = _fail(error, options, incoming, context)
     finally:
         _handled.end(handled)
         _by_hand.end_abandoned()
+    if incoming.shape == "http" and (options.cost_headers or context.work.spent.is_to_be_told):
+        cost, request_id = context.closing_cost_pico_usd(), context.work.request_id
+        return _responses.with_cost(response, cost, request_id, incoming)
+    return response
 
 
 def _begin(options: _Options, incoming: Incoming, context: LambdaLLMContext) -> str | None:

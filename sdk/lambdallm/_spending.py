@@ -23,6 +23,7 @@ class Spends:
         self._total_pico_usd = 0
         self._own_providers_pico_usd = 0
         self._unpriced_calls = 0
+        self._own_providers_unpriced = False
 
     @property
     def total_cost(self) -> float:
@@ -38,6 +39,18 @@ class Spends:
     def unpriced_calls(self) -> int:
         """Calls to models without a known price: the cost above is not all while this is not 0."""
         return self._unpriced_calls
+
+    def closing_cost_pico_usd(self) -> int | None:
+        """Return what the unit of work has cost that has ended, None where that is not known.
+
+        With the calls of unmodified clients. Not known it is with a call that has no price, or
+        whose answer was lost, and where the engine was lost.
+        """
+        total = self.work.spent.total
+        if total is None or self._own_providers_unpriced:
+            return None
+        self._take_totals(total)
+        return None if self._unpriced_calls else self.total_cost_pico_usd
 
     def tag(self, **tags: str) -> None:
         """Count the calls from now on under names of your own, for budgets and reports.
@@ -70,5 +83,6 @@ class Spends:
         self._unpriced_calls = max(self._unpriced_calls, totals[1])
 
     def _pay(self, cost_pico_usd: Any) -> None:
-        """Add what a provider of a test's own has cost, None for nothing."""
+        """Add what a provider of a test's own has cost, None where it does not say."""
         self._own_providers_pico_usd += cost_pico_usd or 0
+        self._own_providers_unpriced |= cost_pico_usd is None

@@ -85,7 +85,7 @@ class Work:
         self._wire_version = names.WIRE_VERSION
         self._said: list[dict[str, Any]] = []
         self.lengths = CallLengths()
-        self._spent = Spent()
+        self.spent = Spent()
 
     @property
     def begun(self) -> bool:
@@ -134,7 +134,7 @@ class Work:
             raise
         self._writer = reply.get("writer", "")
         self._wire_version = reply.get("wire_version", 1)
-        self._transport = transport
+        self._transport, self.spent.total = transport, None
         dropped = _owners.dropped_of(session, reply)
         if dropped:
             from lambdallm import _older_engines
@@ -158,7 +158,7 @@ class Work:
             message["error_code"] = error_code
         self._closed = True
         try:
-            self._ask(routes.END, message)
+            self.spent.close(self._ask(routes.END, message))
         except BaseException:
             outcome = "error"
             raise
@@ -212,7 +212,7 @@ class Work:
             return reply
         if "text" in reply:
             self.lengths.answered(reply)
-        self._spent.take(reply)
+        self.spent.take(reply)
         return reply
 
     def unit_for_call(self) -> Work:
@@ -223,7 +223,7 @@ class Work:
         if not self._closed:
             return self
         late = Work(*self._given, self.deadline_epoch_ms, lambda_context=self._lambda_context)
-        late._spent, late._scopes = self._spent.under_another_engine(), self._scopes
+        late.spent, late._scopes = self.spent.under_another_engine(), self._scopes
         return late
 
     def leave(self, unit: Work, outcome: str) -> None:
@@ -307,7 +307,7 @@ class Work:
         session, self._transport, self._said = self._begin.get("session"), None, []
         self._lock = allocate_lock()
         self.request_id = f"{self._given[1]}.{os.getpid()}"
-        self._spent = self._spent.under_another_engine()
+        self.spent = self.spent.under_another_engine()
         self._open(session, forked=True)
 
     def _ask(
@@ -374,7 +374,7 @@ class Work:
                     raise error  # an older engine would take what is stored for another delivery's
                 for message in self._said:
                     transport.request(routes.APPEND, message, timeout_seconds=BEGIN_SECONDS)
-            self._spent = self._spent.under_another_engine()
+            self.spent = self.spent.under_another_engine()
             self._wire_version = reply["wire_version"]
             self._transport = transport
             if isinstance(lost, _sidecar.SidecarTransport):

@@ -10,11 +10,12 @@ import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import yaml
 
 from lambdallm_wire import configuration as schema, plain_json, plain_yaml
-from lambdallm_wire.configuration_faults import dotted, line_of
+from lambdallm_wire.configuration_faults import Faults, dotted, line_of, nearest
 from lambdallm_wire.configuration_rules import (
     check as check_document,
     environments,
@@ -22,7 +23,7 @@ from lambdallm_wire.configuration_rules import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from lambdallm_wire.configuration_faults import Lines
 
@@ -156,13 +157,43 @@ def _faults(document: Any, lines: Lines) -> list[Finding]:
     """Check the document as it is, and as it is in each of its environments."""
     findings: dict[tuple[Where, str], Finding] = {}
     for environment in ("", *environments(document)):
-        _, faults = check_document(document, lines, environment)
-        for fault in faults:
+        held, faults = check_document(document, lines, environment)
+        spending = Faults()
+        _look_at_spending(held.get("cost", {}), spending)
+        spending.locate(lines, environment)
+        for fault in (*faults, *spending):
             finding = Finding(
                 fault.severity, fault.where, fault.line, fault.said, fault.nearest, environment
             )
             findings.setdefault((fault.path, fault.said), finding)
     return list(findings.values())
+
+
+def _look_at_spending(cost: Mapping[str, Any], faults: Faults) -> None:
+    """Find what would refuse all calls at run time, or never do what it says."""
+    budgets = cost.get("budgets", {})
+    places: list[tuple[Where, Mapping[str, Any]]] = [(("cost",), cost)]
+    places += [(("cost", "budgets", name), budgets[name]) for name in budgets]
+    for path, where in places:
+        zone = where.get("time_zone")
+        if zone is not None and not _is_zone(zone):
+            said = f"There is no time zone {zone!r}, so that nothing would be spent."
+            faults.error((*path, "time_zone"), said, nearest(zone, available_timezones()))
+        for key in _REACTIONS:
+            if where.get(key) == "downgrade" and "downgrade_to" not in cost:
+                said = "`cost.downgrade_to` is missing: no cheaper model is asked before the limit."
+                faults.warn((*path, key), said)
+
+
+_REACTIONS = ("on_budget_exceeded", "on_exceeded")
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, OSError, ValueError):
+        return False
+    return True
 
 
 def _chosen(document: Any, lines: Lines, environment: str) -> Iterator[Finding]:

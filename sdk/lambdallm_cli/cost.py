@@ -73,13 +73,14 @@ def cost(  # noqa: PLR0913, PLR0917 - one for each option
         rows = _sessions(variables, span)
     else:
         rows = cost_sums.by_day(shown, span) if by == "day" else cost_sums.by_name(shown, by)
+    beside = cost_sums.add_up(map(cost_sums.beside_of, shown))
     found = report.Report(
         by=by,
         span=span,
         rows=rows,
         total=cost_sums.total_of(row.amounts for row in rows),
-        overhead_pico_usd=sum(day["overhead_pico_usd"] for day in shown),
-        forecast=cost_sums.month_forecast(known, span.today),
+        beside=beside,
+        forecast=cost_sums.month_forecast(known, span.today, whole=bool(beside.invocations)),
     )
     if as_json:
         click.echo(report.to_json(found))

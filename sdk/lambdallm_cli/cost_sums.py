@@ -30,11 +30,27 @@ NONE = "(none)"
 """Of calls that have no such name."""
 
 
+class Beside(NamedTuple):
+    """What is spent beside models, in pico-USD: by Lambda, as far as it was told, and by us."""
+
+    compute_pico_usd: int = 0
+    overhead_pico_usd: int = 0
+    invocations: int = 0
+
+
 class Row(NamedTuple):
-    """One line of a report."""
+    """One line of a report; what is beside is None where nobody knows whose it is."""
 
     name: str
     amounts: Amounts
+    beside: Beside | None = None
+
+    @property
+    def whole_pico_usd(self) -> int:
+        """All that is known of it."""
+        beside = self.beside or Beside()
+        cost = self.amounts["cost_pico_usd"]
+        return cost + beside.compute_pico_usd + beside.overhead_pico_usd
 
 
 class Span(NamedTuple):
@@ -73,12 +89,16 @@ def total_of(amounts: Iterable[Mapping[str, int]]) -> Amounts:
 def by_day(days: Sequence[Mapping[str, Any]], span: Span) -> list[Row]:
     """Return a row for each day, those without a call too, from the first one with a call on."""
     known = {day["day"]: day["total"] for day in days}
+    beside = {day["day"]: beside_of(day) for day in days}
     if not known:
         return []
     first = max(span.first, date.fromisoformat(min(known)))
     count = (span.last - first).days + 1
     names = [(first + timedelta(days=number)).isoformat() for number in range(count)]
-    return [Row(name, {**nothing(), **known.get(name, {})}) for name in names]
+    return [
+        Row(name, {**nothing(), **known.get(name, {})}, beside.get(name, Beside()))
+        for name in names
+    ]
 
 
 def by_name(days: Sequence[Mapping[str, Any]], dimension: str) -> list[Row]:
@@ -87,10 +107,32 @@ def by_name(days: Sequence[Mapping[str, Any]], dimension: str) -> list[Row]:
     for day in days:
         for name, amounts in day["by"].get(dimension, {}).items():
             sums[name].append(amounts)
-    rows = _dearest([Row(name, total_of(each)) for name, each in sums.items()])
+    beside = _by_function(days) if dimension == "function" else {}
+    rows = _dearest([Row(name, total_of(each), beside.get(name)) for name, each in sums.items()])
     whole, named = total_of(day["total"] for day in days), total_of(row.amounts for row in rows)
     rest = {field: whole[field] - named[field] for field in FIELDS}
     return [*rows, Row(NONE, rest)] if rest["calls"] else rows
+
+
+def beside_of(day: Mapping[str, Any]) -> Beside:
+    """Return what a day has of it."""
+    return Beside(*(sum(each.get(field, 0) for each in day["functions"].values())
+                    for field in Beside._fields))  # fmt: skip
+
+
+def add_up(parts: Iterable[Beside | None]) -> Beside:
+    """Return all of it together."""
+    known = [part for part in parts if part is not None]
+    return Beside(*map(sum, zip(*known, strict=True))) if known else Beside()
+
+
+def _by_function(days: Sequence[Mapping[str, Any]]) -> dict[str, Beside]:
+    sums: dict[str, Beside] = {}
+    for day in days:
+        for name, told in day["functions"].items():
+            part = Beside(*(told.get(field, 0) for field in Beside._fields))
+            sums[name] = add_up((sums.get(name), part))
+    return sums
 
 
 def by_session(calls: Iterable[Mapping[str, Any]]) -> list[Row]:
@@ -106,9 +148,17 @@ def by_session(calls: Iterable[Mapping[str, Any]]) -> list[Row]:
     return [*rows, Row(NONE, total_of(sums[NONE]))] if NONE in sums else rows
 
 
-def month_forecast(days: Sequence[Mapping[str, Any]], today: date) -> Forecast | None:
-    """Return what this month will come to, None where too few days are known."""
-    known = {date.fromisoformat(day["day"]): day["total"]["cost_pico_usd"] for day in days}
+def month_forecast(
+    days: Sequence[Mapping[str, Any]], today: date, *, whole: bool = False
+) -> Forecast | None:
+    """Return what this month will come to, None where too few days are known.
+
+    Args:
+        days: All that are known.
+        today: Which one it is.
+        whole: What is beside models' calls, too.
+    """
+    known = {date.fromisoformat(day["day"]): _spent_on(day, whole=whole) for day in days}
     if not known:
         return None
     start, first = today.replace(day=1), min(known)
@@ -120,8 +170,13 @@ def month_forecast(days: Sequence[Mapping[str, Any]], today: date) -> Forecast |
     return forecast(complete, before, known.get(today, 0), (following - today).days - 1)
 
 
+def _spent_on(day: Mapping[str, Any], *, whole: bool) -> int:
+    row = Row(day["day"], day["total"], beside_of(day) if whole else None)
+    return row.whole_pico_usd
+
+
 def _dearest(rows: list[Row]) -> list[Row]:
-    return sorted(rows, key=lambda row: (-row.amounts["cost_pico_usd"], row.name))
+    return sorted(rows, key=lambda row: (-row.whole_pico_usd, row.name))
 
 
 def _session_of(call: Mapping[str, Any]) -> str:

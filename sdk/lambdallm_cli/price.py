@@ -31,6 +31,14 @@ COUNTS = {
 }
 """Of a usage: what they are called here, and the kind of token that they count."""
 
+_BEHIND = {
+    "prompt-router/": "{} has no price of its own: a prompt router's answer names the model that "
+    "it chose, which has one.",
+    ":application-inference-profile/": "Nobody has said which model stands behind {}. Name it "
+    "under cost.prices in lambdallm.yaml (`like`), or allow bedrock:GetInferenceProfile.",
+}
+"""ARNs that name no model, and what to do then."""
+
 _TOKENS = click.IntRange(0)
 _WIDTH = 20
 
@@ -164,6 +172,11 @@ def _show(reply: dict[str, Any], usage: dict[str, int]) -> None:
     if row["above_tokens"] is not None:
         side = "more than" if row["is_above"] else "not more than"
         _line("long context", f"{side} {row['above_tokens']:,} tokens of input")
+    limits = [(name, row[f"{kind}_limit"]) for name, kind in (("reads", "input"),
+                                                              ("writes", "output"))]  # fmt: skip
+    told = [f"{name} {limit:,} tokens at most" for name, limit in limits if limit is not None]
+    if told:
+        _line("its model", ", ".join(told))
     click.echo(f"\n{'':<{_WIDTH}}{'tokens':>12}{'USD a million':>16}{'USD':>20}")
     for count, (name, kind) in COUNTS.items():
         rate = row["pico_usd_per_token"].get(kind)
@@ -189,6 +202,9 @@ def _why_unknown(reply: dict[str, Any], usage: dict[str, int], tier: str) -> str
         return f"The cost is unknown: {model} has no price for {' and '.join(missing)}."
     if reply["tiers"]:
         return f"{model} has no price on the tier {tier!r}; it has {', '.join(reply['tiers'])}."
+    for kind, said in _BEHIND.items():
+        if kind in model:
+            return said.format(model)
     if reply["near"]:
         return f"Nobody knows the price of {model}. Near: {', '.join(reply['near'])}."
     return f"Nobody knows the price of {model}, and none of the price book's models is near."

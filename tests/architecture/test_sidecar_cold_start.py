@@ -24,6 +24,7 @@ HEAVY = {
 LATER = {
     f"lambdallm_extension.{name}"
     for name in (
+        "domain.compute_prices",
         "aws.roles", "aws.s3", "aws.secrets", "configuration_file", "price_book.profiles",
         "price_book.quotation", "price_book.refresh", "server.price_route",
         "providers.anthropic.api",
@@ -100,6 +101,7 @@ environ = {{
 from lambdallm_extension import lifecycle
 from lambdallm_extension.http_client.tls import tls_context
 from lambdallm_extension.server import http
+from lambdallm_extension.telemetry import platform
 engine.build(engine.Settings.from_environ(environ)).open()
 tls_context({{}})
 """

@@ -8,11 +8,12 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from e2e.chats import lines_with
+from e2e.chats import lines_with, post
 from e2e.installed import install
 from e2e.test_sidecar_death import FIND_SIDECAR
 from fakes.api_server import ApiServer, Reply
@@ -224,3 +225,33 @@ def test_a_client_that_was_made_before_a_snapshot_is_answered_after_it(
             reply = environment.invoke(None).json()
             assert (reply["answers"], reply["directed"]) == (ANSWERS, True)
         assert lines_with(environment, '"CostUSD"')
+
+
+TELLS_COSTS = r"""
+import lambdallm, openai
+
+OPENAI = openai.OpenAI()
+
+@lambdallm.handler(model="bedrock/us.amazon.nova-micro-v1:0", cost_headers=True)
+def handler(event, context):
+    raw = OPENAI.chat.completions.with_raw_response.create(
+        model="gpt-5-mini", messages=[{"role": "user", "content": "hello"}],
+        extra_headers={"x-lambdallm-cost": "1"},
+    )
+    text = raw.parse().choices[0].message.content
+    call = context.chat([{"role": "user", "content": "hello"}])
+    return {"said": text, "openai": raw.headers["x-lambdallm-cost-usd"], "bedrock": call.cost_usd}
+"""
+
+
+def test_what_a_client_is_told_and_what_an_answer_tells_is_what_is_billed(start: Open) -> None:
+    with start(TELLS_COSTS) as environment:
+        answer = environment.invoke(post("costs", "hello")).json()
+        (line,) = [json.loads(line) for line in lines_with(environment, '"CostUSD"')]
+
+    body = json.loads(answer["body"])
+    assert (body["said"], body["openai"]) == ("Hello from OpenAI.", "0.00000775")
+    told = Decimal(answer["headers"]["x-lambdallm-cost-usd"])
+    assert told == Decimal(body["openai"]) + Decimal(str(body["bedrock"]))
+    assert told == Decimal(str(line["CostUSD"]))
+    assert answer["headers"]["x-lambdallm-request"] == line["requestId"]

@@ -163,14 +163,19 @@ def test_a_named_file_that_is_not_there_is_said(folder: Path, name: str) -> None
     assert "is not there" in problem
 
 
-def test_a_folder_or_a_huge_file_in_its_place_is_said(folder: Path) -> None:
+def test_a_folder_or_a_huge_file_in_its_place_is_said_and_nothing_is_spent(folder: Path) -> None:
     (folder / "lambdallm.yaml").mkdir()
     (folder / "huge.yaml").write_bytes(b"#" * 1_000_001)
 
     for settings in (read(), read(LAMBDALLM_CONFIG="huge.yaml")):
         (problem,) = settings.problems
         assert "cannot be read" in problem
-        assert settings.configuration._replace(problems=()) == EMPTY
+        assert settings.configuration._replace(problems=(), budgets=()) == EMPTY
+        assert is_closed(settings)
+
+
+def is_closed(settings: Settings) -> bool:
+    return any(budget.stopped and budget.why for budget in settings.configuration.budgets)
 
 
 # The compiled one

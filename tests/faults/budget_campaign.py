@@ -22,9 +22,10 @@ from zoneinfo import ZoneInfo
 from faults.billing_model import MODEL
 from lambdallm_extension.domain.budget_windows import window_at
 from lambdallm_extension.domain.keys import budget_pk
+from lambdallm_extension.services.hedging import RECORD_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from faults.billing_model import Billed
 
@@ -51,22 +52,37 @@ MOMENTS = (
 
 USERS = ("ada", "bob", "eve")
 
-STARTING_SECONDS = 60
+GIVEN_UP = ("ReaderGone", "EnvironmentEnded")
+"""Of streams that nobody reads any more: a clock that is set ends the time that they have."""
+
+HEDGE_AFTER_MS = 40
+"""A fifth of the model's answers take longer: another one is asked for beside them, and billed."""
+
 ENDING_SECONDS = 60
 
 
 class Rule(NamedTuple):
-    """A budget as the campaign knows it, in USD."""
+    """A budget as the campaign knows it, in USD; `own` are limits of single ids, `only` is one."""
 
     name: str
     window: str
     usd: str
-    scope: str = ""
+    scope: str = "organisation"
+    reaction: str = "block"
+    only: str = ""
+    own: Mapping[str, str] = {}
 
-    @property
-    def pico_usd(self) -> int:
-        whole, _, part = self.usd.partition(".")
+    def pico_usd(self, scope_id: str) -> int:
+        """Return an id's limit."""
+        whole, _, part = self.own.get(scope_id, self.usd).partition(".")
         return int(whole + part.ljust(12, "0"))
+
+    def id_of(self, call: Billed) -> str | None:
+        """Return under which id of it a call counts, None where it does not."""
+        if self.scope == "organisation":
+            return ""
+        found = {"model": call.model, "session": f"talk-{call.user}"}.get(self.scope, call.user)
+        return None if self.only and found != self.only else found
 
 
 RULES = (
@@ -76,15 +92,32 @@ RULES = (
     Rule("people", "day", "0.009", "tag:person"),
 )
 
+ALL_RULES = (
+    Rule("daily", "day", "0.020"),
+    Rule("monthly", "month", "0.048"),
+    Rule("weeks", "week", "0.004", "model", only=MODEL),
+    Rule("people", "day", "0.008", "tag:person"),
+    Rule("users", "month", "0.020", "user"),
+    Rule("talks", "all", "0.022", "session"),
+    Rule("cheaper", "week", "0.030", reaction="downgrade"),
+    Rule("told", "week", "0.005", reaction="warn"),
+)
+"""Every scope that a call has here, and every reaction. In `MOMENTS`, and by whom `SPENDING` names
+most, each of them is the tightest once."""
+
+SPENDING = ("ada", "ada", "ada", "bob", "eve")
+
 
 def configuration(rules: Sequence[Rule]) -> str:
     """Write a `lambdallm.yaml`; `daily` and `monthly` are the organisation's."""
-    lines = ["cost:", f"  time_zone: {ZONE}", "  budgets:"]
-    lines += [
-        f"    {rule.name}: {{scope: '{rule.scope or 'organisation'}', window: {rule.window}, "
-        f"limit: '{rule.usd}'}}"
-        for rule in rules
-    ]
+    lines = ["resilience:", f"  hedge_after_ms: {HEDGE_AFTER_MS}"]
+    lines += ["cost:", f"  time_zone: {ZONE}", f"  downgrade_to: {MODEL}", "  budgets:"]
+    for rule in rules:
+        only = f", id: '{rule.only}'" if rule.only else ""
+        lines.append(
+            f"    {rule.name}: {{scope: '{rule.scope}', window: {rule.window}, "
+            f"limit: '{rule.usd}', on_exceeded: {rule.reaction}{only}}}"
+        )
     return "\n".join([*lines, ""])
 
 
@@ -150,7 +183,7 @@ class Spenders:
 
     def _start(self, told: dict[str, Any]) -> subprocess.Popen[str]:
         self._made += 1
-        how = {"threads": self._threads, "users": USERS, **told, "seed": self._made}
+        how = {"threads": self._threads, "users": SPENDING, **told, "seed": self._made}
         with (self._folder / "spenders.log").open("a") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "faults.budget_spender", json.dumps(how)],
@@ -206,6 +239,42 @@ def accounts(client: Any, table: str) -> dict[str, Account]:
             for pk, counted in found.items()}  # fmt: skip
 
 
+class Told(NamedTuple):
+    """What a call's records say, its own and that of the model that was left behind.
+
+    Attributes:
+        model: That was asked.
+        pico_usd: Known to have been spent.
+        given_up: Of how many answers nobody waited for the end, though they may have come.
+    """
+
+    model: str
+    pico_usd: int
+    given_up: int
+
+
+def told(client: Any, table: str) -> dict[str, Told]:
+    """Read the records of all calls, by their ids."""
+    found: dict[str, Told] = {}
+    for page in client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
+        for item in page["Items"]:
+            if not item["pk"]["S"].startswith("CALL#"):
+                continue
+            call_id = item["pk"]["S"].removeprefix("CALL#").removesuffix(RECORD_SUFFIX)
+            model = item["model"]["S"]
+            before = found.get(call_id, Told(model, 0, 0))
+            assert before.model == model, "a call has one model here, also where it is hedged"
+            estimated = "estimated" in item
+            known = item["state"]["S"] == "settled" and not estimated
+            given_up = estimated and item.get("error", {}).get("S", "") in GIVEN_UP
+            found[call_id] = Told(
+                model,
+                before.pico_usd + (int(item["cost_pico_usd"]["N"]) if known else 0),
+                before.given_up + given_up,
+            )
+    return found
+
+
 class Verdict(NamedTuple):
     """What was billed beside what was allowed, by account, in pico-USD.
 
@@ -213,24 +282,26 @@ class Verdict(NamedTuple):
         limits: Of all accounts that somebody spent of.
         billed: Of calls that belong to this window for certain.
         either: Of calls that were admitted in it or in the one before it.
-        answered: Billed by name of the budget, of calls whose answer was not lost.
+        answered: Billed by call, where the answer was not lost.
+        soft: Accounts that may be overspent.
     """
 
     limits: dict[str, int]
     billed: dict[str, int]
     either: dict[tuple[str, str], int]
     answered: dict[str, int]
+    soft: frozenset[str]
 
     def overspent(self) -> list[str]:
         """Say where more was billed than the limit, also of two windows together."""
         said = [
             f"{pk}: {billed} of {self.limits[pk]}"
             for pk, billed in self.billed.items()
-            if billed > self.limits[pk]
+            if billed > self.limits[pk] and pk not in self.soft
         ]
         for (one, other), billed in self.either.items():
             both = billed + self.billed.get(one, 0) + self.billed.get(other, 0)
-            if both > self.limits[one] + self.limits[other]:
+            if both > self.limits[one] + self.limits[other] and one not in self.soft:
                 said.append(f"{one} and {other}: {both}")
         return said
 
@@ -241,20 +312,25 @@ def judge(ledger: Iterable[Billed], rules: Sequence[Rule]) -> Verdict:
     billed: Counter[str] = Counter()
     either: Counter[tuple[str, str]] = Counter()
     answered: Counter[str] = Counter()
+    soft: set[str] = set()
     for call in ledger:
+        answered[call.call] += 0 if call.cut else call.pico_usd
         for rule in rules:
-            scope_id = {"": "", "model": MODEL}.get(rule.scope, call.user)
+            scope_id = rule.id_of(call)
+            if scope_id is None:
+                continue
             asked, sent = (
                 budget_pk(rule.name, scope_id, window_at(rule.window, at, ZONE).name)
                 for at in (call.asked_ms, call.sent_ms)
             )
-            limits[asked] = limits[sent] = rule.pico_usd
+            limits[asked] = limits[sent] = rule.pico_usd(scope_id)
+            if rule.reaction == "warn":
+                soft |= {asked, sent}
             if asked == sent:
                 billed[asked] += call.pico_usd
             else:
                 either[asked, sent] += call.pico_usd
-            answered[rule.name] += 0 if call.cut else call.pico_usd
-    return Verdict(limits, dict(billed), dict(either), dict(answered))
+    return Verdict(limits, dict(billed), dict(either), dict(answered), frozenset(soft))
 
 
 def _epoch_ms(moment: str) -> int:

@@ -20,6 +20,7 @@ from typing import Any
 from uuid import uuid4
 
 from lambdallm_extension import engine as engines
+from lambdallm_extension.errors import ExtensionError
 from lambdallm_extension.settings import Settings, SystemClock, SystemRandom
 from lambdallm_wire import codec, names, routes
 
@@ -29,6 +30,12 @@ DEADLINE_MS = 4_102_444_800_000
 CALLS_OF_AN_INVOCATION = 12
 
 PERSIST_SECONDS = 5.0
+
+STREAMED, LEFT, STRANGE = 0.3, 0.3, 0.05
+"""Parts: of calls that are streams; of these, that are left after a piece; and of calls that ask a
+model whose price nobody knows."""
+
+STRANGER = "bedrock/nobody.knows-v1:0"
 
 
 class MovedClock(SystemClock):
@@ -78,12 +85,16 @@ class Spender:
 
     def _invoke(self, threads: int) -> None:
         work = uuid4().hex
+        user = self._chance.choice(self._users)
+        session = {
+            "session_id": f"talk-{user}", "identity": work, "ttl_seconds": 3_600,
+            "memory": {"strategy": "full_history"}, "durability": "after_response",
+        }  # fmt: skip
         self._ask(
             routes.BEGIN, wire_version=names.WIRE_VERSION, work_id=work, request_id=work,
-            deadline_epoch_ms=DEADLINE_MS,
+            deadline_epoch_ms=DEADLINE_MS, session=session,
         )  # fmt: skip
-        user = self._chance.choice(self._users)
-        self._ask(routes.TAG, work_id=work, tags={"person": user})
+        self._ask(routes.TAG, work_id=work, tags={"person": user, "user": user})
         each = max(1, CALLS_OF_AN_INVOCATION // threads)
         running = [
             threading.Thread(target=self._call, args=(work, user, each)) for _ in range(threads)
@@ -98,15 +109,44 @@ class Spender:
         for _ in range(times):
             if self._ends.is_set():
                 return
-            text = json.dumps({"user": user, "at": self._clock.epoch_ms(), "most": self._most})
-            status, said = self._ask(
-                routes.CHAT, work_id=work, call_id=uuid4().hex, model=os.environ["LAMBDALLM_MODEL"],
-                messages=[{"role": "user", "content": text}], max_tokens=self._most, max_retries=2,
-            )  # fmt: skip
-            kind = "answered" if status == 200 else str(said.get("code"))
-            self.done[kind] += 1
-            if status == 429 and kind == "budget_exceeded":
+            call, at = uuid4().hex, self._clock.epoch_ms()
+            text = json.dumps({"user": user, "at": at, "most": self._most, "call": call})
+            strange = self._chance.random() < STRANGE
+            message = {
+                "work_id": work, "call_id": call, "max_tokens": self._most, "max_retries": 2,
+                "model": STRANGER if strange else os.environ["LAMBDALLM_MODEL"],
+                "messages": [{"role": "user", "content": text}],
+            }  # fmt: skip
+            kind = (
+                self._read(message)
+                if self._chance.random() < STREAMED
+                else self._kind(*self._ask(routes.CHAT, **message))
+            )
+            self.done[f"{kind}, of an unknown price" if strange else kind] += 1
+            if kind == "budget_exceeded" and not strange:
                 time.sleep(0.05)  # as whoever was refused waits a little before the next try
+
+    def _read(self, message: dict[str, Any]) -> str:
+        """Read a stream to its end, or leave it in its middle."""
+        status, body = self._engine.stream(
+            routes.STREAM.path, json.dumps(message).encode(), connection=1
+        )
+        leaves = self._chance.random() < LEFT
+        try:
+            piece = body.read()
+            if status != 200:
+                return self._kind(status, codec.decode(piece))
+            while piece and not leaves:
+                piece = body.read()
+        except ExtensionError:
+            return "a stream that was cut"
+        finally:
+            body.close()
+        return "a stream that was left" if leaves else "streamed"
+
+    @staticmethod
+    def _kind(status: int, said: dict[str, Any]) -> str:
+        return "answered" if status == 200 else str(said.get("code"))
 
     def _ask(self, route: routes.Route, **message: Any) -> tuple[int, dict[str, Any]]:
         body = json.dumps(message).encode()

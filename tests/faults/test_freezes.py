@@ -178,7 +178,7 @@ def test_shutdown_writes_what_is_still_to_be_written(
         chat = Chat(environment, "shutdown")
         assert chat.heard() == "Heard 1."
         environment.shutdown()
-        said = [json.loads(line.text) for line in environment.logs if '"_aws"' in line.text]
+        said = [json.loads(line.text) for line in environment.logs if '"outcome"' in line.text]
 
     assert [line["outcome"] for line in said] == ["ok"]
     assert "RecordsDropped" not in said[0]

@@ -152,5 +152,5 @@ def test_after_a_reset_the_sidecar_serves_again(start: Callable[..., Any], host:
 def served_by(invocation: Any) -> str:
     """Say who printed the invocation's metric line."""
     assert invocation.error_type is None, (invocation.payload, invocation.logs)
-    lines = [line.source for line in invocation.logs if '"_aws"' in line.text]
+    lines = [line.source for line in invocation.logs if '"outcome"' in line.text]
     return lines[0] if lines else "nobody"

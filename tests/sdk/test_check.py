@@ -223,3 +223,34 @@ def test_a_compiled_file_that_cannot_be_written_is_3(folder: Path) -> None:
     assert (done.returncode, done.stdout) == (3, "")
     assert "directory" in done.stderr
     assert sorted(path.name for path in folder.iterdir()) == ["lambdallm.json", "lambdallm.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("cost", "severity", "words"),
+    [
+        ("{time_zone: Mars/Olympus}", "error", "no time zone 'Mars/Olympus'"),
+        ("{budgets: {a: {limit: 1, time_zone: Europe/Belin}}}", "error", "Europe/Berlin"),
+        ("{budget: {daily: 1}, on_budget_exceeded: downgrade}", "warning", "downgrade_to"),
+        ("{budgets: {a: {limit: 1, on_exceeded: downgrade}}}", "warning", "downgrade_to"),
+        ("{downgrade_to: nobody}", "error", "no alias and no model"),
+    ],
+)
+def test_budgets_that_would_not_do_what_they_say(cost: str, severity: str, words: str) -> None:
+    path = Path("lambdallm.yaml")
+    path.write_text(f"cost: {cost}\n", encoding="utf-8")
+
+    (finding,) = check.examine(path).findings
+    assert (finding.severity, finding.line) == (severity, 1)
+    assert words in f"{finding.said} {finding.nearest}"
+
+
+def test_budgets_that_hold() -> None:
+    path = Path("lambdallm.yaml")
+    path.write_text(
+        "models: {fast: {model: openai/gpt-5-nano}}\n"
+        "cost: {budget: {daily: '1'}, time_zone: Europe/Berlin, on_budget_exceeded: downgrade, "
+        "downgrade_to: fast, budgets: {a: {limit: '2', time_zone: America/New_York}}}\n",
+        encoding="utf-8",
+    )
+
+    assert check.examine(path).findings == []

@@ -75,8 +75,14 @@ def test_a_program_gets_one_line() -> None:
         ("openai/gpt-5-mini --tier reserved", "it has standard, batch, flex, priority"),
         ("openai/gpt-5-mini --cache-write-1h 4", "no price for cache write, 1 h"),
         ("openai/gpt-imaginary --input 1 --json", "Nobody knows the price"),
+        ("openai/gpt-5-mnii --input 1", "Near: openai/gpt-5-mini"),
+        ("us-gov.anthropic.claude-opus-4-5-20251101-v1:0 --input 1", "Near: us.anthropic.claude"),
+        ("arn:aws:bedrock:us-east-1:1:default-prompt-router/anthropic.claude:1 --input 1",
+         "a prompt router's answer names the model"),
+        ("arn:aws:bedrock:us-east-1:1:application-inference-profile/abc --input 1",
+         "(`like`), or allow bedrock:GetInferenceProfile"),
     ],
-)
+)  # fmt: skip
 def test_what_nobody_knows_exits_with_one(arguments: str, said: str) -> None:
     result = run("price", *arguments.split())
 
@@ -99,6 +105,14 @@ def test_what_is_wrong_with_a_setting_is_no_part_of_the_answer(
 @pytest.mark.parametrize("arguments", ["", "m --input -1", "m --at yesterday", "m --input 1.5"])
 def test_what_is_used_wrongly_exits_with_two(arguments: str) -> None:
     assert run("price", *arguments.split()).exit_code == 2
+
+
+def test_what_the_model_takes_is_told() -> None:
+    limited = run("price", "us.anthropic.claude-haiku-4-5-20251001-v1:0", "--input", "1").stdout
+    open_weights = run("price", "us.meta.llama3-3-70b-instruct-v1:0", "--input", "1").stdout
+
+    assert "reads 200,000 tokens at most, writes 64,000 tokens at most" in limited
+    assert "at most" not in open_weights
 
 
 def test_the_users_own_prices_hold_here_too() -> None:

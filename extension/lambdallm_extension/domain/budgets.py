@@ -14,6 +14,7 @@ from lambda_runtime_api.declarations import NamedTuple
 
 WARN_PERCENTS = (50, 80, 100)
 DOWNGRADE_PERCENT = 80
+FULL_PERCENT = 100
 
 LARGEST_SHARE = 200
 """A lease is at most this part of a limit, so that one lost environment strands half a percent."""
@@ -71,6 +72,13 @@ def lease_size(needed: int, limit: int, standing: Standing, per_minute: int) -> 
     free = max(0, limit - standing.leased_pico_usd)
     fair = free // (ENVIRONMENTS_SHARE * max(1, standing.leases))
     return max(needed, min(per_minute // LEASES_A_MINUTE, limit // LARGEST_SHARE, fair))
+
+
+def percent(leased: int, limit: int | None) -> int:
+    """Return how much of a limit is leased: of nothing, all of it is gone; of no limit, nothing."""
+    if limit is None:
+        return 0
+    return leased * 100 // limit if limit else FULL_PERCENT
 
 
 def surplus(lease: Lease, per_minute: int) -> int:

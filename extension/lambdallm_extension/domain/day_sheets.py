@@ -52,6 +52,8 @@ class DaySheet:
         self.changed = False
         self.overhead_before_pico_usd = overhead_before_pico_usd
         self.overhead_after_pico_usd: int | None = None
+        self.compute_pico_usd = 0
+        self.invocations = 0
         self._entries = 0
 
     @property
@@ -68,6 +70,12 @@ class DaySheet:
                 name = name if self._entries < ENTRIES_MAX else OTHER  # noqa: PLW2901 - its place
                 self._entries += name not in ids
             _add(ids.setdefault(name, [0] * len(Counted._fields)), counted)
+        self.changed = True
+
+    def add_compute(self, pico_usd: int) -> None:
+        """Count an invocation that Lambda has billed."""
+        self.compute_pico_usd += pico_usd
+        self.invocations += 1
         self.changed = True
 
 

@@ -77,6 +77,8 @@ class Price(NamedTuple):
             paid by `above` for all its tokens; None: there is no such step.
         disputed: Whether another catalogue names another price.
         rule: Why this row, where it is not the asked id's own, as a sentence.
+        input_limit: Tokens that its model reads at most; None: the book does not say.
+        output_limit: Tokens that it writes at most, in one answer.
     """
 
     rates: Rates
@@ -89,6 +91,8 @@ class Price(NamedTuple):
     above: Rates | None = None
     disputed: bool = False
     rule: str = ""
+    input_limit: int | None = None
+    output_limit: int | None = None
 
 
 def find(
@@ -166,7 +170,8 @@ class _Asked(NamedTuple):
 
     def price(self, key: str, rule: str = "") -> Price | None:
         """Return a key's price, None where it has none on that day or on that tier."""
-        row = next((row for row in reversed(self.book.rows(key)) if row["from"] <= self.day), None)
+        rows = self.book.rows(key)
+        row = next((row for row in reversed(rows) if row["from"] <= self.day), None)
         if row is None:
             return None
         prices = row["prices"].get(self.tier)
@@ -176,6 +181,7 @@ class _Asked(NamedTuple):
             return None
         rates = dict(prices)
         above = dict(rates.pop("above", {}))
+        reads, writes = rows[-1].get("limits", (None, None))
         return Price(
             above_tokens=above.pop("tokens", None),
             above=Rates(**above) if above else None,
@@ -187,6 +193,8 @@ class _Asked(NamedTuple):
             tier=self.tier,
             disputed=row.get("disputed", False),
             rule=rule,
+            input_limit=reads,
+            output_limit=writes,
         )
 
     def by_geography(self, name: str) -> Price | None:

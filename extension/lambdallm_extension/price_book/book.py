@@ -12,7 +12,8 @@ Shape:
 Prices are pico-USD for a token. A tier's `"above":{"tokens":272000,"input":…}` is what all tokens
 of a call cost whose whole input, cached tokens included, is longer than that. A model has rows by
 the day (UTC) that they begin on, `from`, "" for ever; `disputed` marks a row whose two catalogues
-name different prices, the higher of which stands in it.
+name different prices, the higher of which stands in it. A model's last row may have
+`"limits":[200000,64000]`: what it reads and writes at most, in tokens, null where nobody knows.
 """
 
 from __future__ import annotations
@@ -96,9 +97,15 @@ def _check_row(row: dict[str, Any], sources: list[Any]) -> None:
         for prices in rates
         for kind, price in prices.items()
     )
+    limits = row.get("limits", [None, None])
+    fits = fits and len(limits) == 2 and all(_is_limit(limit) for limit in limits)  # noqa: PLR2004 - read, written
     if not fits or not row["prices"]:
         message = "a row is not what it should be"
         raise ValueError(message)
+
+
+def _is_limit(limit: Any) -> bool:
+    return limit is None or (type(limit) is int and limit > 0)
 
 
 def built_in() -> Book:

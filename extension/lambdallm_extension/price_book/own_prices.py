@@ -6,6 +6,7 @@
         'arn:aws:bedrock:…:application-inference-profile/abc': {like: us.amazon.nova-lite-v1:0}
 
 They hold on every day and every tier. A kind that is not named is unknown, as in the book.
+`max_input_tokens` and `max_output_tokens` say what the model reads and writes at most.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SOURCE = "cost.prices of lambdallm.yaml"
+
+_LIMITS = ("max_input_tokens", "max_output_tokens")
 
 _DECIMALS = 6
 """USD for a million tokens is micro-USD for one; pico-USD are a million times finer."""
@@ -30,7 +33,7 @@ def canonical(name: str) -> str:
 class OwnPrices:
     """All of them, by the name that the user gave."""
 
-    def __init__(self, configured: Mapping[str, Mapping[str, str]]) -> None:
+    def __init__(self, configured: Mapping[str, Mapping[str, str | int]]) -> None:
         """Take what the configuration holds, which was checked when it was read."""
         self._configured = {canonical(name): prices for name, prices in configured.items()}
 
@@ -46,9 +49,18 @@ class OwnPrices:
             if prices is None:
                 continue
             if "like" in prices:
-                return prices["like"]
-            rates = Rates(**{kind: pico_usd(text) for kind, text in prices.items()})
-            return Price(rates, source=SOURCE, as_of="", key=name, tier=tier_of(tier))
+                return str(prices["like"])
+            rates = {kind: pico_usd(text) for kind, text in prices.items() if type(text) is str}
+            reads, writes = (prices.get(limit) for limit in _LIMITS)
+            return Price(
+                Rates(**rates),
+                source=SOURCE,
+                as_of="",
+                key=name,
+                tier=tier_of(tier),
+                input_limit=reads if type(reads) is int else None,
+                output_limit=writes if type(writes) is int else None,
+            )
         return None
 
 

@@ -178,13 +178,18 @@ class Pricing:
             like = price_book.find(own, epoch_ms, region, tier=tier, book=self.book)
             said = f"cost.prices of lambdallm.yaml: it costs what {own} does"
             return None if like is None else like._replace(rule=said)
-        if own is not None:
-            return own
-        for name in (*named, *self._behind(model)):
-            price = price_book.find(name, epoch_ms, region, tier=tier, book=self.book)
-            if price is not None:
-                return price
-        return None
+        names = named if own is not None else (*named, *self._behind(model))
+        # Prices of one's own hold on every tier; what the model reads is known of its own one.
+        sought = tier if own is None else ""
+        found = (price_book.find(name, epoch_ms, region, tier=sought, book=self.book)
+                 for name in names)  # fmt: skip
+        price = next((price for price in found if price is not None), None)
+        if own is None or price is None:
+            return own or price
+        return own._replace(
+            input_limit=own.input_limit or price.input_limit,
+            output_limit=own.output_limit or price.output_limit,
+        )
 
     def _names(self, model: str, answering: str) -> tuple[str, ...]:
         """Return what a model may stand under, the most exact name first."""

@@ -88,4 +88,6 @@ def _row(price: Price, usage: Usage) -> PriceRow:
         },
         "above_tokens": price.above_tokens,
         "is_above": is_above,
+        "input_limit": price.input_limit,
+        "output_limit": price.output_limit,
     }

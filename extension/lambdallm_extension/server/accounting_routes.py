@@ -21,7 +21,8 @@ ACTIONS = ("set", "raise", "stop", "go")
 NAME_MAX, ID_MAX = 64, 512
 """Letters; a principal has up to 512 bytes."""
 
-PICO_USD_MAX = 10**24
+LIMIT_MAX_USD = 10**12
+PICO_USD_MAX = LIMIT_MAX_USD * 10**12
 """A limit above a million million dollars is a mistake."""
 
 DAYS_MAX = 400
@@ -70,7 +71,7 @@ def _check_switch(name: str, scope: str, *, has_id: bool) -> None:
         reason = "Say what: the name of a budget, or a scope with its id."
         raise errors.InvalidRequestError(reason)
     if not name and (scope == "organisation") == has_id:
-        reason = f"Say the id of the {scope}; the organisation has none."
+        reason = "The organisation has no id." if has_id else f"Say the id of the {scope}."
         raise errors.InvalidRequestError(reason)
 
 
@@ -79,7 +80,8 @@ def _check_values(message: Message, name: str, *, has_limit: bool) -> None:
         raise errors.InvalidRequestError("The name of the budget is missing.")
     limit = message.get("limit_pico_usd")
     if has_limit and not (type(limit) is int and 0 <= limit <= PICO_USD_MAX):
-        raise errors.InvalidRequestError("A limit is a number of USD that is not below 0.")
+        reason = f"A limit is a number of USD from 0 to {LIMIT_MAX_USD:,}."
+        raise errors.InvalidRequestError(reason)
     for field, choices in (("window", WINDOWS), ("on_exceeded", REACTIONS)):
         if field in message:
             _choice(message, field, choices)

@@ -37,6 +37,11 @@ class Models(Protocol):
 
     performing: Performing
 
+    @property
+    def cost_headers(self) -> str:
+        """Whose answers say what they have cost: `cost.headers` of the configuration."""
+        ...
+
     def named(self, name: str) -> str:
         """Return the model that stands behind a name."""
         ...
@@ -218,7 +223,13 @@ class Handlers:
         if not isinstance(message.get("handler_ms", 0.0), int | float):
             reason = "The field 'handler_ms' must be a number."
             raise errors.InvalidRequestError(reason)
-        return self._invocations.end(message, connection)  # type: ignore[arg-type]
+        reply = self._invocations.end(message, connection)  # type: ignore[arg-type]
+        if self._models.cost_headers:
+            from lambdallm_wire.cost_headers import TO_CALLERS
+
+            if self._models.cost_headers in TO_CALLERS:
+                reply["tell_cost"] = True
+        return reply
 
     def _window(self, message: Message, _connection: int) -> Any:
         checks.require(message, work_id=str)

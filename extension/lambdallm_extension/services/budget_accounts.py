@@ -78,8 +78,8 @@ class Account:
 
     @property
     def percent(self) -> int:
-        """How much of it is leased, as far as is known here."""
-        return self.standing.leased_pico_usd * 100 // self.limit if self.limit else 0
+        """How much of it is leased, as far as is known here; a limit of nothing is full."""
+        return budgets.percent(self.standing.leased_pico_usd, self.limit)
 
     @property
     def lease(self) -> Lease:
@@ -161,7 +161,10 @@ class Account:
             try:
                 item = store.add_if(self._addition(size), deadline_ms=deadline_ms)
             except errors.ConditionFailedError as refusal:
-                self.standing = standing_of(refusal.current[0])
+                if refusal.current[0] is None:  # something stands there, and it is not said what
+                    self.look(store, clock, deadline_ms)
+                else:
+                    self.standing = standing_of(refusal.current[0])
                 if self._free() < self._lack(needed):
                     self._full_until_ms = clock.epoch_ms() + FULL_MS
                     return False
@@ -194,8 +197,10 @@ class Account:
         limit = self.limit
         if limit is None:
             return
+        now_ms = clock.epoch_ms()
         with self._lock:
-            pace = 0 if all_ else self._pace.per_minute(clock.epoch_ms())
+            unusable = all_ or self._is_full(now_ms)  # too little here may be enough with others'
+            pace = 0 if unusable else self._pace.per_minute(now_ms)
             back = min(budgets.surplus(self._lease, pace), self._lease.granted - self._offline)
             if back <= (0 if all_ else limit // RETURN_SHARE):
                 return
@@ -268,9 +273,13 @@ class Account:
         """Return how much to ask for; None where it was refused a moment ago."""
         limit = self.limit or 0
         lack = self._lack(needed)
-        if 0 < self._full_until_ms - now_ms <= FULL_MS and self._free() < lack:
+        if self._is_full(now_ms) and self._free() < lack:
             return None
         return budgets.lease_size(lack, limit, self.standing, self._pace.per_minute(now_ms))
+
+    def _is_full(self, now_ms: int) -> bool:
+        """Say whether it had no room a moment ago."""
+        return 0 < self._full_until_ms - now_ms <= FULL_MS
 
     def _addition(self, size: int) -> Add:
         limit = self.limit or 0

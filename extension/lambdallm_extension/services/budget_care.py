@@ -10,6 +10,7 @@ from __future__ import annotations
 from lambdallm_extension import errors
 from lambdallm_extension.domain import keys
 from lambdallm_extension.domain.budget_windows import window_at
+from lambdallm_extension.domain.budgets import percent
 from lambdallm_extension.ports import Add, Item, Key, Put
 from lambdallm_extension.services.budget_accounts import standing_of
 from lambdallm_extension.services.budget_rules import merged
@@ -122,7 +123,7 @@ class BudgetCare:
             "unknown_pico_usd": _sum(rows, "unknown"),
             "calls": _sum(rows, "calls"),
             "environments": len(rows),
-            "percent": leased * 100 // limit if limit else 0,
+            "percent": percent(leased, limit),
             "ends_epoch_ms": None if window.name == "all" else window.end_ms,
         }
 

@@ -9,7 +9,9 @@ Shapes (pico-USD; what is left out stays as it is configured):
 A rule without a scope changes the budget of that name where one is configured, and nothing where
 none is: functions that share the table have files of their own.
 
-They are read once in `FRESH_MS`, so that a change holds everywhere within that time.
+They are read once in `FRESH_MS`, so that a change holds everywhere within that time. An environment
+that has never read them knows of no stop and no lower limit, and spends nothing where a budget
+blocks.
 """
 
 from __future__ import annotations
@@ -65,6 +67,26 @@ class BudgetRules:
         self._rules: tuple[Budget, ...] = self._configured
         self._next_ms = 0
         self._failing = False
+        self._known = False
+        self._unread = ""
+        """Why nothing was ever read, once that was tried."""
+
+    def check(self) -> None:
+        """Know what holds, before something is spent.
+
+        Raises:
+            StoreUnavailableError: It was never read here, and a budget blocks that has no
+                allowance for a store that cannot be asked.
+        """
+        blocks = any(
+            rule.on_exceeded != "warn" and not rule.allowance_pico_usd for rule in self.current()
+        )
+        if blocks and self._unread:
+            message = (
+                f"Nobody knows whether spending was stopped: changes of budgets could not be read "
+                f"({self._unread}). Without outage_allowance nothing is spent until they are."
+            )
+            raise errors.StoreUnavailableError(message)
 
     def current(self) -> tuple[Budget, ...]:
         """Return what holds, read anew where it is too old."""
@@ -83,10 +105,12 @@ class BudgetRules:
                 items = [] if store is None else self._read(store, now_ms)
             except errors.StoreError as error:
                 self._next_ms = now_ms + RETRY_MS
+                self._unread = "" if self._known else error.detail
                 self._say(
                     f"Budgets could not be read ({error.detail}); what was known of them holds."
                 )
                 return
+            self._known, self._unread = True, ""
             self._next_ms = now_ms + FRESH_MS
             try:
                 self._rules = merged(self._configured, items)

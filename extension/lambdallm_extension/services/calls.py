@@ -46,6 +46,7 @@ class Settled(NamedTuple):
 
     cost_pico_usd: int | None
     latency_ms: int
+    estimated: bool = False
 
 
 class Books:
@@ -246,7 +247,7 @@ class Call:
                 raw = plain_json.dumps(answer.raw_usage, ensure_ascii=True, allow_nan=True)
                 facts["raw_usage"] = raw[:RAW_USAGE_MAX_CHARACTERS]
             self._record(model, "settled", **facts)
-        return Settled(cost, latency_ms)
+        return Settled(cost, latency_ms, estimated)
 
     def fail(self, model: str, error: errors.ExtensionError) -> None:
         """Book that no answer came: it costs nothing, or nobody knows what."""

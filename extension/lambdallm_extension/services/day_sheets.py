@@ -3,6 +3,7 @@
 Shape (money in pico-USD; `amounts` in the order of `domain.day_sheets.Counted`):
     SPEND#<day>  <environment>  {"schema": 1, "sequence": 9, "at": ms, "function": "chat",
                                 "overhead": 912000, "total": [amounts],
+                                "compute": 12446728, "invocations": 1,
                                 "by": {"model": {"bedrock/…": [amounts]}, "tag:team": {…}}}
 
 Sums only grow, and their sequence with them: writing twice, or late, changes nothing. Nobody waits
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from lambdallm_extension.domain.overhead import Overhead
     from lambdallm_extension.ports import Clock, Store, Value
-    from lambdallm_wire.accounting import Amounts, DaySpending
+    from lambdallm_wire.accounting import Amounts, DaySpending, FunctionSpending
 
 WRITE_MS = 15_000
 """Between two writings, for each write unit that one takes: what a killed sidecar loses."""
@@ -81,6 +82,11 @@ class DaySheets:
         """Count a call under the day of now."""
         with self._lock:
             self._today().add(belongs, counted)
+
+    def book_compute(self, pico_usd: int) -> None:
+        """Count an invocation that Lambda has billed, under the day on which it said so."""
+        with self._lock:
+            self._today().add_compute(pico_usd)
 
     def flush(self, deadline_ms: int, *, last: bool = False) -> None:
         """Write what has changed, unless that was done a moment ago.
@@ -145,6 +151,8 @@ class DaySheets:
                 "at": now_ms,
                 "function": self._function_name,
                 "overhead": self._overhead_of(sheet),
+                "compute": sheet.compute_pico_usd,
+                "invocations": sheet.invocations,
                 "total": [*sheet.total],
                 "by": {
                     dimension: {name: [*amounts] for name, amounts in ids.items()}
@@ -204,11 +212,12 @@ def _days(first_day: str, last_day: str) -> Iterator[str]:
 def _summed(day: str, items: list[Item]) -> DaySpending:
     total = day_sheets.amounts_of([*Counted()])
     by: dict[str, dict[str, Amounts]] = {}
-    overhead = 0
+    functions: dict[str, FunctionSpending] = {}
     for item in items:
         try:
             own = day_sheets.amounts_of(item.attributes.get("total"))
             _add_sheet(by, item.attributes, own)
+            _add_function(functions, item.attributes)
         except (ValueError, AttributeError) as error:
             message = (
                 f"The item pk={item.key.pk!r} sk={item.key.sk!r} holds no spending ({error}): "
@@ -216,15 +225,30 @@ def _summed(day: str, items: list[Item]) -> DaySpending:
             )
             raise errors.StoreRefusedError(message) from None
         total = day_sheets.sum_up(total, own)
-        said = item.attributes.get("overhead", 0)
-        overhead += said if isinstance(said, int) else 0
     return {
         "day": day,
         "total": total,
         "by": by,
-        "overhead_pico_usd": overhead,
+        "overhead_pico_usd": sum(each["overhead_pico_usd"] for each in functions.values()),
+        "compute_pico_usd": sum(each["compute_pico_usd"] for each in functions.values()),
+        "functions": functions,
         "environments": len(items),
     }
+
+
+def _add_function(functions: dict[str, FunctionSpending], attributes: Mapping[str, Value]) -> None:
+    """Add what a function has caused beside its calls; older sheets do not tell all of it."""
+    sums = functions.setdefault(
+        str(attributes.get("function", "")),
+        {"compute_pico_usd": 0, "overhead_pico_usd": 0, "invocations": 0},
+    )
+    sums["compute_pico_usd"] += _whole(attributes.get("compute"))
+    sums["overhead_pico_usd"] += _whole(attributes.get("overhead"))
+    sums["invocations"] += _whole(attributes.get("invocations"))
+
+
+def _whole(said: Value | None) -> int:
+    return said if isinstance(said, int) else 0
 
 
 def _add_sheet(

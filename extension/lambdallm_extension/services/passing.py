@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lambda_runtime_api.http1 import Headers
+    from lambdallm_extension.domain.answers import ChatAnswer
     from lambdallm_extension.model_ports import (
         Dialect,
         Provider,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
         RawRequest,
         StreamReader,
     )
-    from lambdallm_extension.services.calls import Books, Call
+    from lambdallm_extension.services.calls import Books, Call, Settled
     from lambdallm_extension.services.metering import Totals
     from lambdallm_extension.services.open_streams import OpenStreams
 
@@ -69,12 +70,21 @@ class Passage(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """What goes back to the client: its body at once, or in pieces."""
+    """What goes back to the client: its body at once, or in pieces; and how a whole one was booked.
+
+    Attributes:
+        answer: As its dialect has read it; None where nobody has, or could.
+        settled: How it was booked, None where it was not, or later.
+        failure: Why it was booked as none; None where it was booked as one.
+    """
 
     status: int
     headers: Headers
     body: bytes
     pieces: PassedStream | None
+    answer: ChatAnswer | None = None
+    settled: Settled | None = None
+    failure: errors.ProviderError | None = None
 
 
 class Passing:
@@ -143,23 +153,29 @@ class Passing:
             pieces = MeteredStream(reply, reader, metered, drain, hide)
             return Passed(reply.status, reply.headers, b"", pieces)
         body = _read_all(reply)
+        passed = Passed(reply.status, reply.headers, body, None)
         if reply.status != OK:
             said = _said(reply, body)
             error = passage.dialect.refusal(passage.model_id, reply.status, reply.headers, said)
             call.refused(error)
             call.fail(passage.model, error)
-        else:
-            try:
-                plain = _plain(reply.headers, body)
-                answer = passage.dialect.decode(passage.model_id, reply.headers, plain)
-            except errors.ProviderError as unreadable:  # which the client gets all the same
-                call.refused(unreadable)
-                call.fail(passage.model, unreadable)
-            else:
-                if passage.operation == "embeddings":  # which generate nothing
-                    answer = answer._replace(usage={**answer.usage, "output_tokens": 0})
-                call.settle(passage.model, answer, region=passage.request.region)
-        return Passed(reply.status, reply.headers, body, None)
+            return passed._replace(failure=error)
+        try:
+            plain = _plain(reply.headers, body)
+            answer = passage.dialect.decode(passage.model_id, reply.headers, plain)
+        except errors.ProviderError as unreadable:  # which the client gets all the same
+            call.refused(unreadable)
+            call.fail(passage.model, unreadable)
+            return passed._replace(failure=unreadable)
+        if passage.operation == "embeddings":  # which generate nothing
+            answer = answer._replace(usage={**answer.usage, "output_tokens": 0})
+        settled = call.settle(
+            passage.model,
+            answer,
+            region=passage.request.region,
+            estimated=answer.raw_usage is None and any(answer.usage.values()),
+        )
+        return passed._replace(answer=answer, settled=settled)
 
 
 class PassedStream:

@@ -30,9 +30,11 @@ class Spending:
         clock: Clock,
         rules: SpendingRules,
         function_name: str,
+        check: Callable[[], None],
     ) -> None:
-        """Stand on these."""
+        """Stand on these; `check` raises where nobody knows which budgets hold."""
         self._function_name = function_name
+        self._check = check
         self._budgets = budgets
         self._prices = prices
         self._clock = clock
@@ -62,6 +64,7 @@ class Spending:
         """
         scopes = self._all(scopes, model)
         accounts = self._budgets.accounts(scopes)
+        self._check()
         if not accounts:
             return None
         blocks = any(account.budget.on_exceeded != "warn" for account in accounts)
@@ -107,6 +110,8 @@ class Spending:
         bound = bound_of(body(), model)
         if bound.unbounded and blocks and self._rules.unbounded == "block":
             raise errors.BudgetExceededError(_UNBOUNDED.format(model, bound.unbounded))
+        if bound.unpriced and blocks and self._rules.unpriced == "block":
+            raise errors.BudgetExceededError(_BILLED_APART.format(model, bound.unpriced))
         most = self._prices.most_pico_usd(
             model, bound, epoch_ms=self._clock.epoch_ms(), region=region
         )
@@ -124,6 +129,10 @@ _UNMETERED = (
 _UNBOUNDED = (
     "The request does not bound how much {} reads ({}), and a budget holds. With cost.unbounded: "
     "reserve in lambdallm.yaml as much as the model can read is reserved."
+)
+_BILLED_APART = (
+    "What the request to {} costs is unknown ({}), and a budget holds. Where that may be used all "
+    "the same, lambdallm.yaml says cost.unpriced: allow."
 )
 _UNPRICED = (
     "Nobody knows what {} costs, and a budget holds. Say its price under cost.prices in "

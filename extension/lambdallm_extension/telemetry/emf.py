@@ -7,14 +7,17 @@ metrics a line; USD has no unit there, so cost carries `None`.
 
 from __future__ import annotations
 
+import sys
+
 from lambdallm_extension.domain.overhead import Overhead
+from lambdallm_extension.services.invocation_costs import InvocationCosts, Spent
 from lambdallm_wire import plain_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lambdallm_extension.ports import InvocationReport
+    from lambdallm_extension.ports import InvocationBill, InvocationReport
 
 PICO_DIGITS = 12
 
@@ -32,7 +35,7 @@ told beside it.
 class EmfTelemetry:
     """Writes reports and sentences as lines."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what stands in every line
         self,
         write_line: Callable[[str], None],
         *,
@@ -41,6 +44,7 @@ class EmfTelemetry:
         host: str,
         metrics: bool,
         overhead: Overhead | None = None,
+        costs: InvocationCosts | None = None,
     ) -> None:
         """Take where to write.
 
@@ -51,8 +55,10 @@ class EmfTelemetry:
             host: Where the engine runs, `sidecar` or `embedded`; a property of every metric line.
             metrics: False writes no metric lines; sentences are still written.
             overhead: Counts what lines cost, and says what else lambdallm has caused.
+            costs: Told what each line says of its invocation's cost.
         """
         self._overhead = Overhead() if overhead is None else overhead
+        self._costs = InvocationCosts() if costs is None else costs
         self._put = write_line
         self._namespace = namespace
         self._function_name = function_name
@@ -61,10 +67,27 @@ class EmfTelemetry:
 
     def emit(self, report: InvocationReport) -> None:
         """Write one metric line."""
+        overhead = self._overhead.take() if self._metrics else 0
+        spent = Spent(report.cost_pico_usd, overhead, report.unpriced_calls, lines=1)
+        total = self._costs.add(report.request_id, spent)
         if self._metrics:
             self._write_line(
                 to_line(
                     report,
+                    namespace=self._namespace,
+                    function_name=self._function_name,
+                    host=self._host,
+                    overhead_pico_usd=overhead,
+                    total_pico_usd=total,
+                )
+            )
+
+    def emit_bill(self, bill: InvocationBill) -> None:
+        """Write the row of an invocation, which comes behind all its lines."""
+        if self._metrics:
+            self._write_line(
+                to_row(
+                    bill,
                     namespace=self._namespace,
                     function_name=self._function_name,
                     host=self._host,
@@ -99,11 +122,12 @@ def to_line(
     function_name: str,
     host: str,
     overhead_pico_usd: int = 0,
+    total_pico_usd: int | None = None,
 ) -> str:
     """Make the EMF line of a report. Money is the exact decimal, all of its digits.
 
     `OverheadUSD` is what lambdallm has caused since the line before it: a property, not one more
-    metric to pay for.
+    metric to pay for. `TotalUSD` is there where the invocation's row was written before.
     """
     metrics = _metrics(report)
     dimensions = [["FunctionName"]]
@@ -124,9 +148,61 @@ def to_line(
     if report.error_code:
         properties["errorCode"] = report.error_code
     properties |= {name: value for name, (_, value) in metrics.items()}
+    amounts = {"OverheadUSD": overhead_pico_usd, "CostUSD": report.cost_pico_usd}
+    if total_pico_usd is not None:
+        definitions.append({"Name": "TotalUSD", "Unit": "None"})
+        amounts["TotalUSD"] = total_pico_usd
+    return _with_amounts(properties, amounts)
+
+
+def to_row(
+    bill: InvocationBill,
+    *,
+    namespace: str,
+    function_name: str,
+    host: str,
+    overhead_pico_usd: int = 0,
+) -> str:
+    """Make the EMF line of what an invocation came to.
+
+    `TotalUSD` is `ModelUSD` (all `CostUSD` of its lines), `ComputeUSD`, and all `OverheadUSD` of
+    its lines and of this one.
+    """
+    definitions = [{"Name": name, "Unit": "None"} for name in ("ComputeUSD", "TotalUSD")]
+    properties: dict[str, object] = {
+        "FunctionName": function_name,
+        "_aws": _stamp(bill.epoch_ms, namespace, [["FunctionName"]], definitions),
+        "requestId": bill.request_id,
+        "environmentId": bill.environment_id,
+        "host": host,
+        "status": bill.status,
+        "basis": bill.basis,
+        "priceRegion": bill.price_region,
+        "billedDurationMs": bill.billed_ms,
+        "memorySizeMB": bill.memory_mb,
+    }
+    told = (
+        ("maxMemoryUsedMB", bill.memory_used_mb),
+        ("initDurationMs", bill.init_ms),
+        ("unpricedCalls", bill.unpriced_calls or None),
+        ("estimated", bill.estimated or None),
+    )
+    properties |= {name: value for name, value in told if value is not None}
+    total = bill.cost_pico_usd + bill.compute_pico_usd + bill.overhead_pico_usd
+    amounts = {
+        "ModelUSD": bill.cost_pico_usd,
+        "OverheadUSD": overhead_pico_usd,
+        "ComputeUSD": bill.compute_pico_usd,
+        "TotalUSD": total + overhead_pico_usd,
+    }
+    return _with_amounts(properties, amounts)
+
+
+def _with_amounts(properties: dict[str, object], pico_usd: dict[str, int]) -> str:
+    """Write JSON whose last numbers have all their digits, which a float would not keep."""
     text = plain_json.dumps(properties)
-    overhead = f'"OverheadUSD":{usd(overhead_pico_usd)}'
-    return f'{text[:-1]},{overhead},"CostUSD":{usd(report.cost_pico_usd)}}}'
+    amounts = ",".join(f'"{name}":{usd(amount)}' for name, amount in pico_usd.items())
+    return f"{text[:-1]},{amounts}}}"
 
 
 def _stamp(
@@ -186,3 +262,9 @@ def _metrics(report: InvocationReport) -> dict[str, tuple[str, float]]:
     if report.records_dropped:
         metrics["RecordsDropped"] = ("Count", report.records_dropped)
     return metrics
+
+
+def write_stdout_line(line: str) -> None:
+    """Write one line to stdout in one piece, so that lines of threads never mix."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

@@ -5,7 +5,7 @@ A check is a function of the target that yields findings.
     target        what is examined: a deployed function, or this machine
     account       region, credentials, clock         functions    runtime, layer, memory, timeout
     stores        the table, the file, the Redis     permissions  simulated, or tried
-    buckets       the bucket for large texts
+    buckets       the bucket for large texts                 prices    the price book's place
     models        id, profile, access, one token     report       for people, programs, shells
 """
 
@@ -22,6 +22,7 @@ from lambdallm_cli.doctor.buckets import check_bucket
 from lambdallm_cli.doctor.functions import check_function
 from lambdallm_cli.doctor.models import check_model
 from lambdallm_cli.doctor.permissions import check_permissions
+from lambdallm_cli.doctor.prices import check_prices
 from lambdallm_cli.doctor.report import Finding
 from lambdallm_cli.doctor.stores import check_store, table_of
 from lambdallm_cli.doctor.target import (
@@ -101,6 +102,7 @@ def _examine_beyond(target: Target, function: str | None, findings: list[Finding
         _collect("store", lambda: check_store(target), findings)
     if known:
         _collect("bucket", lambda: check_bucket(target), findings)
+        _collect("price book", lambda: check_prices(target), findings)
         if function is not None or not _table_is_wrong(findings):
             _collect("permissions", lambda: check_permissions(target), findings)
         _collect("model", lambda: check_model(target), findings)

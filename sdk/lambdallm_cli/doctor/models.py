@@ -104,6 +104,8 @@ def _not_found(client: Any, target: Target, model_id: str, error: ClientError) -
     code = code_of(error)
     if code in DENIED:
         said = f"You may not look at {model_id}."
+        if _LOOKED_UP[-1] in model_id:
+            said += " Who asks it needs bedrock:GetInferenceProfile, else its calls are unpriced."
         advice = (
             f"Allow yourself bedrock:GetFoundationModel and bedrock:GetInferenceProfile; {_TRY}"
         )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from lambdallm_cli.doctor import buckets, stores
+from lambdallm_cli.doctor import buckets, prices, stores
 from lambdallm_cli.doctor.models import split_model
 from lambdallm_cli.doctor.report import Finding, Statement
 from lambdallm_cli.doctor.target import DENIED, ask, code_of, words_of
@@ -56,7 +56,15 @@ def check_permissions(target: Target) -> Iterator[Finding]:
         wanted.append(model_statement(target, model_id))
     client = target.client("iam")
     for statement in wanted:
-        yield from _simulate(client, role, statement, target)
+        check = f"{statement.actions[0].partition(':')[0]} access"
+        yield from _simulate(client, role, statement, target, check)
+    for need in prices.needs_of(target):
+        for found in _simulate(client, role, need.statement, target, need.check):
+            if found.state == "fail":
+                said = f"{found.said} {need.follows}"
+                yield found._replace(said=said, state=need.missing)
+            else:
+                yield found
 
 
 def table_statement(target: Target, table: Table) -> Statement:
@@ -87,9 +95,10 @@ def _account(target: Target) -> str:
     return arn.split(":")[4] if arn else "*"
 
 
-def _simulate(client: Any, role: str, statement: Statement, target: Target) -> Iterator[Finding]:
+def _simulate(
+    client: Any, role: str, statement: Statement, target: Target, check: str
+) -> Iterator[Finding]:
     """Ask IAM what the role may do with each resource."""
-    check = f"{statement.actions[0].partition(':')[0]} access"
     denied: set[str] = set()
     reasons: set[str] = set()
     try:

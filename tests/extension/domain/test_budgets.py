@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given, strategies as st
 
 from lambdallm_extension.budget_settings import Budget
-from lambdallm_extension.domain.budgets import MINUTE_MS, Lease, Pace, Standing, lease_size, surplus
+from lambdallm_extension.domain.budgets import (
+    MINUTE_MS,
+    Lease,
+    Pace,
+    Standing,
+    lease_size,
+    percent,
+    surplus,
+)
 
 amounts = st.integers(0, 10**18)
 
@@ -58,3 +66,13 @@ def test_a_pace_is_that_of_the_last_minute() -> None:
 )
 def test_a_budget_concerns_its_scope(budget: Budget, found: str | None) -> None:
     assert budget.concerns({"user": "ada", "tag:team": "search"}) == found
+
+
+@pytest.mark.parametrize(
+    ("leased", "limit", "expected"),
+    [(0, None, 0), (5, None, 0), (0, 0, 100), (5, 0, 100), (1, 3, 33)],
+)
+def test_a_limit_of_nothing_is_full_and_no_limit_never(
+    leased: int, limit: int | None, expected: int
+) -> None:
+    assert percent(leased, limit) == expected

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 from lambdallm_extension.domain.call_bounds import (
+    CLIENT_TOOL_TOKENS,
+    COMPACTIONS,
     IMAGE_TOKENS,
     MINI_IMAGE_TOKENS,
+    RESEARCHES,
     ROUND_TOKENS,
     TOOL_USES,
     bound_of,
@@ -98,6 +101,16 @@ def test_what_a_request_says_of_its_answers(
         {"input": [{"id": "msg_1"}]},
         {"input": [{"type": "compaction", "encrypted_content": "x"}]},
         {"messages": content({"type": "image_url", "image_url": "data:application/pdf;base64,"})},
+        {"messages": content({"type": "image_url", "image_url": "DATA:application/pdf;base64,"})},
+        {"input": [{"type": "reasoning", "id": "rs_1", "summary": []}]},
+        {"input": [{"type": "web_search_call", "id": "ws_1", "status": "completed"}]},
+        {"input": [{"type": "file_search_call", "id": "fs_1", "queries": ["x"]}]},
+        {"contents": [{"parts": [{"inlineData": {"mimeType": "application/pdf", "data": "JV"}}]}]},
+        {"contents": [{"parts": [{"inline_data": {"mime_type": "video/mp4", "data": "AA"}}]}]},
+        {"contents": [], "cachedContent": "cachedContents/1"},
+        {"message": "x", "connectors": [{"id": "web-search"}]},
+        {"messages": TEXT, "data_sources": [{"type": "azure_search"}]},
+        {"inputPrompt": "x", "mediaSource": {"s3Location": {"uri": "s3://b/k"}}},
         [],
         None,
     ],
@@ -118,6 +131,7 @@ def test_what_is_not_in_the_request_is_not_bounded_by_it(body: Any) -> None:
         {"type": "input_image", "image_url": "data:image/png;base64," + PNG},
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}},
         {"image": {"format": "png", "source": {"bytes": PNG}}},
+        {"inlineData": {"mimeType": "image/png", "data": PNG}},
     ],
 )
 def test_a_picture_counts_as_its_api_counts_it(part: Any) -> None:
@@ -164,6 +178,12 @@ def test_tools_on_the_apis_side_have_a_cap() -> None:
         ({"tools": [{"google_search": {}}]}, TOOL_USES),
         ({"web_search_options": {}}, TOOL_USES),
         ({"model": "gpt-4o-search-preview"}, 1),
+        ({"model": "o3-deep-research"}, RESEARCHES),
+        ({"tools": [{"type": "web_search"}], "max_tool_calls": 40}, 40),
+        ({"tools": [{"type": "web_search"}], "max_tool_calls": 2}, TOOL_USES),
+        ({"max_tool_calls": 40}, 0),
+        ({"context_management": {"edits": [{"type": "compact_20260112"}]}}, COMPACTIONS),
+        ({"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}}, 0),
         ({"toolConfig": {"tools": [{"toolSpec": {"name": "f"}}, {"cachePoint": {}}]}}, 0),
         ({"tools": [{"type": "bash_20250124", "name": "bash"}]}, 0),
         ({"tools": [{"functionDeclarations": [{"name": "f"}]}]}, 0),
@@ -172,6 +192,62 @@ def test_tools_on_the_apis_side_have_a_cap() -> None:
 )
 def test_tools_are_told_apart_by_who_carries_them_out(body: dict[str, Any], uses: int) -> None:
     assert bound_of({"messages": TEXT, **body}).tool_uses == uses
+
+
+def test_a_tool_that_the_function_carries_out_is_told_to_the_model() -> None:
+    tools = [{"type": "bash_20250124", "name": "bash"}, {"type": "computer_20251124"}]
+
+    assert (bound_of({"tools": tools}).input_tokens or 0) >= 2 * CLIENT_TOOL_TOKENS
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"tools": [{"type": "image_generation"}]}, "image_generation"),
+        ({"tools": [{"type": "advisor_20260301", "model": "claude-opus-4-8"}]}, "advisor"),
+        ({"fallbacks": [{"model": "claude-opus-4-8"}]}, "other models"),
+        ({"performanceConfig": {"latency": "optimized"}}, "latency"),
+        ({"performanceConfig": {"latency": "standard"}}, ""),
+        ({"inputImage": PNG, "inputText": "x"}, "pictures"),
+        ({"singleEmbeddingParams": {"video": {}}}, "pictures"),
+        ({"singleEmbeddingParams": {"text": {"value": "image"}}}, ""),
+        ({"inputText": "x"}, ""),
+        ({"tools": [{"type": "function", "name": "f", "model": "x"}]}, ""),
+        ({"inputImage": "", "singleEmbeddingParams": 5, "fallbacks": []}, ""),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_what_is_billed_by_other_prices_is_said(body: dict[str, Any], said: str) -> None:
+    unpriced = bound_of(body).unpriced
+
+    assert said in unpriced
+    assert bool(said) == bool(unpriced)
+
+
+def test_a_text_counts_as_what_it_is_folded_into() -> None:
+    """Eighteen letters in one; some tokenizers write them out before they count."""
+    folded = bound_of({"messages": [{"role": "user", "content": "\ufdfa" * 100}]}).input_tokens
+
+    assert (folded or 0) >= 100 * 33
+
+
+def test_data_counts_as_it_is_written_as_json() -> None:
+    values = {"name": ["a"] * 1_000, "control": "\u0001" * 1_000, "accents": "é" * 1_000}
+    block = {"type": "tool_use", "id": "t", "name": "f", "input": values}
+    written = len(json.dumps(values))
+
+    assert (bound_of({"messages": content(block)}).input_tokens or 0) >= written
+
+
+def test_a_text_that_is_cut_into_sentences_to_be_cited_counts_more() -> None:
+    source = {"type": "text", "media_type": "text/plain", "data": "A. " * 1_000}
+    part = {"type": "document", "source": source}
+
+    plain = bound_of({"messages": content(part)}).input_tokens or 0
+    cited = bound_of({"messages": content({**part, "citations": {"enabled": True}})}).input_tokens
+
+    assert plain < 4_000 + ROUND_TOKENS
+    assert (cited or 0) >= 8 * 3_000
 
 
 def test_a_picture_in_its_original_size_counts_more() -> None:
@@ -191,6 +267,13 @@ def test_no_text_has_more_tokens_than_its_bound(value: Any) -> None:
     size = len(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
     assert bound.input_tokens is None or bound.input_tokens >= min(size // 6, size)
+
+
+@given(json_values)
+def test_no_data_is_longer_than_its_bound(value: Any) -> None:
+    block = {"type": "tool_use", "id": "t", "name": "f", "input": {"value": value}}
+
+    assert (bound_of({"messages": content(block)}).input_tokens or 0) >= len(json.dumps(value))
 
 
 def test_a_body_of_any_depth_is_walked() -> None:

@@ -82,6 +82,7 @@ def one_row(**changes):
 
 def test_a_row_that_is_not_whole_is_found():
     Book(one_row()).check()
+    Book(one_row(limits=[None, 5])).check()
 
     for changes in (
         {"source": 3},
@@ -92,6 +93,10 @@ def test_a_row_that_is_not_whole_is_found():
         {"prices": {"standard": {"input": 0.5}}},
         {"prices": {"standard": {"input": -1}}},
         {"prices": {"standard": {"input": 1, "above": {"tokens": "x"}}}},
+        {"limits": [1]},
+        {"limits": [0, 1]},
+        {"limits": ["1", 1]},
+        {"limits": 4},
     ):
         with pytest.raises(ValueError, match=r"row|book"):
             Book(one_row(**changes)).check()

@@ -38,12 +38,15 @@ EMBEDDED = ({"uncached_input_tokens": 1234, "output_tokens": 0},)
 pytestmark = pytest.mark.slow
 
 
+def catalogues_folder():
+    return Path(os.environ.get("LAMBDALLM_PRICE_WHEELS") or ROOT / ".cache/price-wheels")
+
+
 @pytest.fixture(scope="module")
 def wheels():
-    folder = Path(os.environ.get("LAMBDALLM_PRICE_WHEELS") or ROOT / ".cache/price-wheels")
     pytest.importorskip("pydantic")
     try:
-        return catalogues.download(folder)
+        return catalogues.download(catalogues_folder())
     except subprocess.CalledProcessError as error:
         pytest.skip(f"the catalogues cannot be fetched: {error}")
 
@@ -139,6 +142,26 @@ def test_every_id_that_both_know_costs_what_both_say(litellm, genai_prices):
                 different[key] = (used, ours(key, used), second, said)
 
     assert not different
+    assert compared > 900
+
+
+def test_no_limit_is_lower_than_a_catalogue_says(litellm, genai_prices):
+    windows = catalogues.GenaiPrices(catalogues_folder())
+    compared = 0
+    lower = {}
+    for model_id, entry in litellm.items():
+        key = catalogues._key(model_id, str(entry.get("litellm_provider", "")))
+        price = find(key, AS_OF_MS) if key else None
+        if price is None:
+            continue
+        reads = max(int(entry.get("max_input_tokens") or 0), windows.window(key))
+        writes = int(entry.get("max_output_tokens") or 0)
+        for limit, told in ((price.input_limit, reads), (price.output_limit, writes)):
+            compared += limit is not None
+            if limit is not None and limit < told:
+                lower[key] = (limit, told)
+
+    assert not lower
     assert compared > 900
 
 

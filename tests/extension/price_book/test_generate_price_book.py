@@ -149,7 +149,7 @@ def test_an_announced_price_follows_the_catalogue_until_it_begins():
 
 def test_only_a_disagreement_that_was_looked_at_passes():
     disputes = {"m": {"standard.input": [100, 90]}}
-    nothing = {"why": [], "ids": {}}
+    nothing = {"why": [], "ids": {}, "windows": {}}
 
     accepted = generator.accept(nothing, disputes, ["m"], "a reason")
 
@@ -216,3 +216,18 @@ def test_a_second_step_is_refused():
 
     with pytest.raises(ValueError, match="second step"):
         catalogues.litellm_quote(entry)
+
+
+def test_limits_stand_in_the_last_row_and_follow_the_catalogues():
+    book = generator.merge({}, fresh_row(QUOTE), "2026-11-21", {"m": [100, 10]})
+
+    wider = generator.merge(book, fresh_row(QUOTE), "2026-12-01", {"m": [200, None]})
+    dearer = {"standard": {"input": 300}}
+    grown = generator.merge(wider, fresh_row(dearer), "2027-01-01", {"m": [200, None]})
+    lost = generator.merge(grown, {}, "2027-02-01", {})
+
+    assert book["models"]["m"][0]["limits"] == [100, 10]
+    assert wider["models"]["m"][0] == {**book["models"]["m"][0], "limits": [200, None]}
+    assert [row.get("limits") for row in grown["models"]["m"]] == [None, [200, None]]
+    assert [book["version"], wider["version"], grown["version"]] == [1, 2, 3]
+    assert lost == grown

@@ -29,3 +29,12 @@ def test_a_price_is_found_under_the_names_of_its_model():
     assert own.find(("bedrock/us.a.b",), "").tier == "standard"
     assert own.find(("x", "c"), "") == "d"
     assert own.find(("x", "a.b"), "") is None
+
+
+def test_limits_may_be_said_with_a_price():
+    own = OwnPrices({"c": {"input": "1", "output": "2", "max_output_tokens": 16_384}})
+
+    price = own.find(("c",), "")
+
+    assert price.rates[:3] == (1_000_000, 2_000_000, None)
+    assert (price.input_limit, price.output_limit) == (None, 16_384)

@@ -157,3 +157,25 @@ def test_what_was_found_once_is_found_again_and_another_day_is_another_question(
 
     assert again is one
     assert pricing.find("gemini/gemini-4-argon", december).rates.input == 2 * one.rates.input
+
+
+def test_prices_of_ones_own_keep_the_books_limits_where_they_say_none(open_pricing):
+    said = {"input": "1", "output": "2"}
+    pricing = open_pricing(
+        prices={
+            "openai/gpt-5-mini": said,
+            "openai/gpt-5-nano": {**said, "max_output_tokens": 500},
+            "mine/llama": {**said, "max_input_tokens": 8_192},
+            "mine/like": {"like": "openai/gpt-5-mini"},
+        }
+    )
+
+    def limits(model, tier=""):
+        price = pricing.find(model, NOW_MS, tier=tier)
+        return price.rates.input, price.input_limit, price.output_limit
+
+    assert limits("openai/gpt-5-mini") == (1_000_000, 400_000, 128_000)
+    assert limits("openai/gpt-5-mini", "scale") == (1_000_000, 400_000, 128_000)
+    assert limits("openai/gpt-5-nano") == (1_000_000, 400_000, 500)
+    assert limits("mine/llama") == (1_000_000, 8_192, None)
+    assert limits("mine/like") == (250_000, 400_000, 128_000)

@@ -10,12 +10,15 @@ from fakes.clocks import HandClock
 from fakes.faulty_store import FaultyStore
 from lambdallm_extension.budget_settings import Budget
 from lambdallm_extension.domain import keys
+from lambdallm_extension.errors import StoreUnavailableError
 from lambdallm_extension.ports import Item, Key, Put
 from lambdallm_extension.services.budget_rules import BudgetRules
 from lambdallm_extension.stores.memory import MemoryStore
 
 DAILY = Budget("daily", "organisation", limit_pico_usd=100)
 STOP: tuple[str, dict[str, Any]] = ("STOP#tenant#acme", {"stopped": True})
+WARNS = DAILY._replace(on_exceeded="warn")
+ALLOWED = DAILY._replace(allowance_pico_usd=1)
 SWITCH_SECONDS = 60
 """So soon a switch holds in every environment."""
 
@@ -115,3 +118,29 @@ def test_while_the_table_cannot_be_asked_what_was_known_holds() -> None:
 
     assert bench.limit() == 8
     assert len(bench.said) == 1
+
+
+def test_who_has_never_read_them_spends_nothing() -> None:
+    bench = Bench()
+    bench.store.plan = ["throttled"]
+    with pytest.raises(StoreUnavailableError, match="whether spending was stopped"):
+        bench.rules.check()
+    bench.clock.jump("wall", 6)
+
+    bench.rules.check()
+    bench.store.plan = ["throttled"]
+    bench.clock.jump("wall", SWITCH_SECONDS)
+    bench.rules.check()
+    assert not bench.store.plan
+
+
+@pytest.mark.parametrize("rule", [WARNS, ALLOWED], ids=["warns", "has an allowance"])
+def test_a_budget_that_goes_on_without_its_table_goes_on_without_its_changes(rule: Budget) -> None:
+    clock = HandClock()
+    store = FaultyStore(MemoryStore(clock))
+    store.plan = ["throttled"]
+    said: list[str] = []
+
+    BudgetRules([rule], lambda: store, clock, said.append).check()
+
+    assert len(said) == 1

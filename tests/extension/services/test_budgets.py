@@ -2,59 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from fakes.clocks import HandClock
-from fakes.faulty_store import FaultyStore
+from fakes.budget_bench import USD, Bench, daily
 from lambdallm_extension import errors
 from lambdallm_extension.budget_settings import Budget
 from lambdallm_extension.domain import keys
 from lambdallm_extension.ports import Key
-from lambdallm_extension.services.budgets import Budgets, Reservation
-from lambdallm_extension.stores.memory import MemoryStore
-
-USD = 10**12
-
-
-class Bench:
-    """Environments over one store."""
-
-    def __init__(self, *rules: Budget) -> None:
-        self.clock = HandClock()
-        self.inner: Any = MemoryStore(self.clock)
-        self.store = FaultyStore(self.inner)
-        self.rules = [*rules]
-        self.asked = 0
-        self.said: list[str] = []
-
-    def environment(self, name: str = "e1") -> Budgets:
-        def store() -> Any:
-            self.asked += 1
-            return self.store
-
-        return Budgets(lambda: self.rules, store, self.clock, lambda: name, self.said.append)
-
-    def head(self, budgets: Budgets, **scopes: str) -> dict[str, Any]:
-        pk = budgets.accounts(scopes)[0].pk
-        item = self.inner.get(Key(pk, keys.HEAD), deadline_ms=0)
-        return dict(item.attributes) if item else {}
-
-    def rows(self, budgets: Budgets, **scopes: str) -> list[dict[str, Any]]:
-        pk = budgets.accounts(scopes)[0].pk
-        return [dict(row.attributes) for row in self.inner.query(pk, keys.LEASE_PREFIX,
-                                                                 deadline_ms=0)]  # fmt: skip
-
-    def admit(self, budgets: Budgets, pico_usd: int, **scopes: str) -> Reservation:
-        return budgets.admit(scopes, pico_usd, deadline_ms=self.clock.now_ms + 1_000)
-
-    def flush(self, budgets: Budgets, *, last: bool = False) -> None:
-        budgets.flush(deadline_ms=self.clock.now_ms + 1_000, last=last)
-
-
-def daily(limit: int = 10 * USD, **more: Any) -> Budget:
-    return Budget("daily", "organisation", limit_pico_usd=limit, **more)
 
 
 def test_a_call_that_fits_is_booked_and_what_it_did_not_need_is_free_again() -> None:
@@ -154,22 +108,6 @@ def test_a_clock_that_is_set_back_closes_nothing_that_has_room() -> None:
     bench.admit(other, 2 * USD)
 
 
-def test_an_account_that_was_forgotten_goes_on_where_it_was(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Of more users than are remembered, each is told exactly."""
-    monkeypatch.setattr("lambdallm_extension.services.budgets.ACCOUNTS_MAX", 4)
-    bench = Bench(Budget("users", "user", limit_pico_usd=10 * USD))
-    budgets = bench.environment()
-    for _ in range(3):
-        for user in "abcdefgh":
-            bench.admit(budgets, USD, user=user).settle(USD)
-            bench.flush(budgets, last=True)
-
-    for user in "abcdefgh":
-        assert sum(row["spent"] for row in bench.rows(budgets, user=user)) == 3 * USD
-
-
 def test_all_budgets_must_have_room_or_none_is_touched() -> None:
     bench = Bench(daily(), Budget("users", "user", window="month", limit_pico_usd=USD))
     budgets = bench.environment()
@@ -240,23 +178,6 @@ def test_or_has_the_allowance_that_it_was_given() -> None:
     assert bench.rows(budgets)[0]["spent"] == 4 * USD
 
 
-def test_a_lost_answer_strands_a_lease_and_never_doubles_one() -> None:
-    bench = Bench(daily())
-    budgets = bench.environment()
-    bench.store.plan = ["lost"]
-    bench.admit(budgets, USD).settle(USD)
-    bench.flush(budgets, last=True)
-
-    assert bench.head(budgets)["leased"] == 2 * USD
-    bench.store.plan = ["lost"]
-    bench.admit(budgets, 3 * USD).settle(0)
-    bench.store.plan = ["lost"]
-    with pytest.raises(errors.WriteUncertainError):
-        bench.flush(budgets, last=True)
-    bench.flush(budgets, last=True)
-    assert bench.head(budgets)["leased"] >= 2 * USD, "nothing went back twice"
-
-
 def test_a_stopped_budget_spends_nothing_though_it_has_room() -> None:
     bench = Bench(daily(stopped=True))
     budgets = bench.environment()
@@ -302,17 +223,6 @@ def test_one_that_only_warns_admits_beyond_its_limit_and_counts() -> None:
     bench.flush(budgets)
 
     assert bench.head(budgets)["leased"] == 3 * USD
-
-
-def test_a_damaged_account_is_refused_with_its_name() -> None:
-    bench = Bench(daily())
-    budgets = bench.environment()
-    from lambdallm_extension.ports import Item, Put
-
-    pk = budgets.accounts({})[0].pk
-    bench.inner.put_if(Put(Item(Key(pk, keys.HEAD), {"leased": "much"})), deadline_ms=0)
-    with pytest.raises(errors.StoreError):
-        bench.admit(budgets, USD)
 
 
 def test_many_environments_share_a_limit_to_the_last() -> None:

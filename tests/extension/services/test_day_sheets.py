@@ -236,3 +236,37 @@ def test_a_later_version_may_count_more() -> None:
 def test_days_that_are_none_and_too_many_are_refused(first: str, last: str) -> None:
     with pytest.raises(errors.InvalidRequestError):
         Environments().read(first, last)
+
+
+def test_what_lambda_bills_is_summed_by_function_and_older_sheets_are_read() -> None:
+    world = Environments()
+    one, other, third = (
+        world.environment("e1"), world.environment("e2", "batch"), world.environment("e3"),
+    )  # fmt: skip
+    one.book_compute(5)
+    one.book_compute(6)
+    other.book_compute(7)
+    other.book({"model": "m"}, ONE)
+    third.book({"model": "m"}, ONE)
+    for sheets in (one, other, third):
+        world.flush(sheets)
+    key = Key("SPEND#2026-09-21", "e3")
+    (stored,) = [
+        item
+        for item in world.inner.query(key.pk, "", deadline_ms=world.clock.now_ms)
+        if item.key == key
+    ]
+    kept = {
+        name: value
+        for name, value in stored.attributes.items()
+        if name not in ("compute", "invocations")
+    }
+    world.inner.put_if(Put(Item(key, kept, stored.expires_at)), deadline_ms=world.clock.now_ms)
+    (day,) = world.read()
+
+    assert day["compute_pico_usd"] == 18
+    assert day["functions"] == {
+        "chat": {"compute_pico_usd": 11, "overhead_pico_usd": 0, "invocations": 2},
+        "batch": {"compute_pico_usd": 7, "overhead_pico_usd": 0, "invocations": 1},
+    }
+    assert day["total"]["calls"] == 2

@@ -74,7 +74,7 @@ def test_a_whole_answer_is_booked_and_goes_back_as_it_came(gateway: Gateway) -> 
     reply = PlayedReply(WHOLE[:20], WHOLE[20:], headers=headers)
     passed = send(gateway, reply)
 
-    assert passed == (200, headers, WHOLE, None)
+    assert passed[:4] == (200, headers, WHOLE, None)
     assert reply.closed
     gateway.check_books(
         state="settled", output_tokens=9, model="openai/gpt", operation="chat", attempts=1
@@ -85,7 +85,7 @@ def test_a_refusal_goes_back_as_it_came_and_costs_nothing(gateway: Gateway) -> N
     body = b'{"error": {"type": "requests", "code": "rate_limit_exceeded", "message": "slow"}}'
     passed = send(gateway, PlayedReply(body, status=429, headers=[("retry-after", "3")]))
 
-    assert passed == (429, [("retry-after", "3")], body, None)
+    assert passed[:4] == (429, [("retry-after", "3")], body, None)
     assert (gateway.totals.errors, gateway.totals.throttles) == (1, 1)
     gateway.check_books(state="failed", error="rate_limit_exceeded")
 

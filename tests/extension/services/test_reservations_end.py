@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fakes.api_server import ApiServer, load
 from fakes.asked_engine import Api
 from fakes.waiting import until
 from lambdallm.testing.model_server import Answer, Failure, ModelServer
+from lambdallm_extension import errors
 from lambdallm_extension.domain import keys
 from lambdallm_extension.ports import Key
 from lambdallm_wire import routes
@@ -27,13 +30,21 @@ providers: {mine: {type: own, class: 'a:B'}}
 resilience: {hedge_after_ms: 20}
 """
 
+EACH_MODEL = """
+cost: {budgets: {each: {scope: model, limit: '1'}}}
+resilience: {hedge_after_ms: 20}
+"""
+
+OUTPUT_PICO_USD = 140_000
+"""Of a token of `MODEL`, at its lowest rate."""
+
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Callable[..., Api]]:
     made: list[Api] = []
-    (tmp_path / "lambdallm.yaml").write_text(CONFIGURATION, encoding="utf-8")
 
-    def start(url: str, **more: str) -> Api:
+    def start(url: str, configuration: str = CONFIGURATION, **more: str) -> Api:
+        (tmp_path / "lambdallm.yaml").write_text(configuration, encoding="utf-8")
         made.append(
             Api(
                 LAMBDALLM_MODEL=MODEL, LAMBDALLM_CONFIG=str(tmp_path / "lambdallm.yaml"),
@@ -90,6 +101,75 @@ def test_an_answer_of_any_kind_ends_it(
         until(lambda: not reserved(asked))
         [(granted, spent, _)] = leases(asked)
         assert spent <= granted
+
+
+@pytest.mark.parametrize("answer", [Failure(0), Failure(200, body=b"no JSON")], ids=str)
+@pytest.mark.parametrize("more", [{}, {"max_retries": 2}, {"fallback_model": OTHER}], ids=str)
+def test_an_answer_that_was_lost_counts_as_the_most(
+    api: Callable[..., Api], answer: Any, more: dict[str, Any]
+) -> None:
+    with ModelServer([answer]) as server:
+        asked = api(server.url)
+        chat(asked, **more)
+
+        until(lambda: not reserved(asked))
+        [(granted, spent, _)] = leases(asked)
+        assert spent == granted >= 50 * OUTPUT_PICO_USD * len(server.requests)
+
+
+def test_a_longer_answer_is_reserved_with_all_that_it_can_cost(api: Callable[..., Api]) -> None:
+    most: list[float] = []
+    for max_tokens in (50, 1_050):
+        with ModelServer([Failure(0)]) as server:
+            asked = api(server.url)
+            chat(asked, max_tokens=max_tokens)
+            until(lambda asked=asked: not reserved(asked))  # type: ignore[misc]
+            most.append(leases(asked)[0][1] / len(server.requests))
+
+    assert most[1] - most[0] >= 1_000 * OUTPUT_PICO_USD
+
+
+@pytest.mark.parametrize(
+    ("recorded", "model", "output_pico_usd"),
+    [
+        ("bedrock_converse.json", MODEL, OUTPUT_PICO_USD),
+        ("anthropic_messages.json", "anthropic/claude-sonnet-4-5", 15_000_000),
+    ],
+)
+def test_a_stream_that_is_cut_counts_as_the_most(
+    api: Callable[..., Api], recorded: str, model: str, output_pico_usd: int
+) -> None:
+    """Its pieces say how long it was, one API's usage too, and not how long it would have been."""
+    with ApiServer(load(recorded).replies["text_stream"].cut_after(4)) as server:
+        asked = api(server.url, ANTHROPIC_BASE_URL=server.url, ANTHROPIC_API_KEY="k")
+        _, body = asked.stream(
+            work_id=asked.begin(), call_id="s", model=model, max_tokens=50,
+            messages=[{"role": "user", "content": "Hello"}],
+        )  # fmt: skip
+        with contextlib.suppress(errors.ProviderError):
+            while body.read():
+                pass
+        body.close()
+
+        until(lambda: not reserved(asked))
+        [(granted, spent, _)] = leases(asked)
+        assert spent == granted >= 50 * output_pico_usd
+
+
+def test_each_of_a_hedged_call_is_paid_by_its_own_model(api: Callable[..., Api]) -> None:
+    """Whoever answers first: the call's record and that of who was left behind change places."""
+    slow = Answer("Slow.", input_tokens=9, output_tokens=9, delay_seconds=0.3)
+    quick = Answer("Quick.", input_tokens=9, output_tokens=2)
+    with ModelServer([slow, quick]) as server:
+        asked = api(server.url, EACH_MODEL)
+        _, reply = chat(asked, fallback_model=OTHER)
+        assert reply["text"] == "Quick."
+        until(lambda: not reserved(asked))
+        budgets = asked._engine._parts._budgets
+        assert budgets is not None
+        spent = {account.scope_id: account.lease.spent for account in budgets.known()}
+
+        assert spent == {MODEL: 9 * 35_000 + 9 * 140_000, OTHER: 9 * 60_000 + 2 * 240_000}
 
 
 @pytest.mark.parametrize("model", ["nobody/x", "openai/gpt-5-mini", "bedrock/arn:aws:none"])

@@ -95,15 +95,48 @@ def test_a_formula_is_a_name_in_a_spreadsheet(spend: Spend) -> None:
     assert [*costs("--by", "tag:team")] == ["=1+1"]
 
 
-def book(store: str, day: date, pico_usd: int, environment: str = "e1") -> None:
+def book(
+    store: str, day: date, pico_usd: int, environment: str = "e1", billed: tuple[int, ...] = ()
+) -> None:
     clock = HandClock()
     noon = datetime(day.year, day.month, day.day, 12, tzinfo=timezone.utc)
     clock.now_ms = round(noon.timestamp() * 1_000)
     opened = SqliteStore(store.removeprefix("sqlite:///"), SystemClock())
     sheets = DaySheets(lambda: opened, clock, lambda: environment, "chat", Overhead())
     sheets.book({"model": "bedrock/m"}, Counted(calls=1, cost_pico_usd=pico_usd))
+    for compute in billed:
+        sheets.book_compute(compute)
     sheets.flush(SystemClock().epoch_ms() + 5_000, last=True)
     opened.close()
+
+
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+def test_what_lambda_bills_stands_beside_where_somebody_knows_whose_it_is(store: str) -> None:
+    today = datetime.fromtimestamp(SystemClock().epoch_ms() / 1_000, tz=timezone.utc).date()
+    for ago in range(4):
+        book(store, today - timedelta(days=ago), USD)
+    book(store, today - timedelta(days=1), USD, "e2", billed=(USD // 4, USD // 4))
+    found = asked("--days", "2")
+
+    before, now = found["rows"]
+    assert (before["invocations"], before["compute_usd"], before["total_usd"]) == (2, "0.5", "2.5")
+    assert now["invocations"] == 0
+    assert "compute_usd" not in now, "nobody told it: that is not 0"
+    assert found["total"]["total_usd"] == "3.5"
+    assert found["forecast"]["of"] == "total"
+    (function,) = asked("--by", "function", "--days", "2")["rows"]
+    assert (function["name"], function["compute_usd"]) == ("chat", "0.5")
+    (model,) = asked("--by", "model", "--days", "2")["rows"]
+    assert "compute_usd" not in model
+
+    table = run("--days", "2").stdout
+    assert {"models", "compute", "lambdallm", "total"} <= set(table.split())
+    assert "$2.5000" in table
+    assert "2 invocations" in table
+    by_model = run("--by", "model", "--days", "2").stdout
+    assert "Not in the table: $0.50 of Lambda for 2 invocations" in by_model
+    rows = [*csv.DictReader(io.StringIO(run("--days", "2", "--csv").stdout))]
+    assert [row["compute_usd"] for row in rows] == ["0.5", ""]
 
 
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)

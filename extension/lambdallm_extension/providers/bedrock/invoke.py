@@ -39,6 +39,9 @@ METRICS = "amazon-bedrock-invocationMetrics"
 
 _HEADER = "x-amzn-bedrock-"
 _TIER_HEADER = "x-amzn-bedrock-service-tier"
+_LATENCY_HEADER = "x-amzn-bedrock-performanceconfig-latency"
+_OPTIMIZED = "optimized"
+"""In that header: billed at prices of its own, whatever the tier."""
 
 _HEADER_COUNTS = {
     "input-token-count": "inputTokenCount",
@@ -121,7 +124,9 @@ def _begun(model_id: str, headers: Headers) -> AnswerSoFar:
     answer = AnswerSoFar(
         model=model_id, provider_request_id=request_id(headers, "x-amzn-requestid")
     )
-    answer.service_tier = next((value for name, value in headers if name == _TIER_HEADER), "")
+    given = dict(headers)
+    optimized = given.get(_LATENCY_HEADER) == _OPTIMIZED
+    answer.service_tier = _OPTIMIZED if optimized else given.get(_TIER_HEADER, "")
     return answer
 
 

@@ -109,6 +109,15 @@ def answering_model(reply: dict[str, Any]) -> str:
     return str(router.get("invokedModelId") or "")
 
 
+_OPTIMIZED = "optimized"
+"""Of `performanceConfig`: faster, and at prices of its own, which no catalogue has.
+
+Source: Bedrock user guide, "Optimize model inference for latency", 2026-11.
+"""
+
+
 def service_tier(reply: dict[str, Any]) -> str:
     """Return what is billed, "" where Bedrock does not say."""
+    if (reply.get("performanceConfig") or {}).get("latency") == _OPTIMIZED:
+        return _OPTIMIZED
     return str((reply.get("serviceTier") or {}).get("type") or "")

@@ -7,7 +7,7 @@ import os
 from lambda_runtime_api.declarations import Protocol
 from lambdallm_extension import errors
 from lambdallm_extension.model_ports import RawRequest
-from lambdallm_extension.server.dropin import refusals
+from lambdallm_extension.server.dropin import cost_headers, refusals
 from lambdallm_extension.server.dropin.authentication import Refusal, region_of
 from lambdallm_extension.server.dropin.passed_headers import client_headers, upstream_headers
 from lambdallm_extension.server.dropin.questions import (
@@ -49,6 +49,11 @@ class Apis(Protocol):
 
     def dialect(self, name: str, model_id: str) -> Dialect:
         """Return who reads answers, by the name of their form and the model's id."""
+        ...
+
+    @property
+    def cost_headers(self) -> str:
+        """Whose answers say what they have cost: `cost.headers` of the configuration."""
         ...
 
 
@@ -95,7 +100,7 @@ class Endpoints:
             error = errors.InvalidRequestError(
                 "The path has dot segments: it would leave the API's."
             )
-            return refusals.refuse(service, error, "")
+            return self._refuse(service, request, error, "")
         question = read_question(service, request.method, below, body)
         raw = RawRequest(
             request.method,
@@ -110,12 +115,20 @@ class Endpoints:
         try:
             return self._pass(service, request, body, raw, question, call_id)
         except errors.ExtensionError as error:
-            return refusals.refuse(service, error, call_id)
+            return self._refuse(service, request, error, call_id)
         except Exception as error:  # noqa: BLE001 - one faulty request must not end the sidecar
             self._telemetry.log(f"{request.method} {path} failed: {type(error).__name__}: {error}")
             detail = f"The sidecar failed ({type(error).__name__}); see the function's log."
             # It may have been sent, so that no client may ask again by itself.
-            return refusals.refuse(service, errors.ProviderError(detail), call_id)
+            return self._refuse(service, request, errors.ProviderError(detail), call_id)
+
+    def _refuse(
+        self, service: Service, request: Request, error: errors.ExtensionError, call_id: str
+    ) -> Reply:
+        reply = refusals.refuse(service, error, call_id)
+        if not cost_headers.are_wanted(request, self._apis.cost_headers):
+            return reply
+        return reply._replace(headers=[*reply.headers, *cost_headers.of_failure(error)])
 
     def _pass(
         self,
@@ -138,6 +151,9 @@ class Endpoints:
             raise
         headers = client_headers(passed.headers, reframed=True)
         headers.append(("lambdallm-call-id", call_id))
+        if cost_headers.are_wanted(request, self._apis.cost_headers):
+            told = cost_headers.of_answer(passage, passed)
+            headers = [*cost_headers.without_others(headers), *told]
         if passed.pieces is None:
             self._under_way.end(payer)
             return Reply(passed.status, headers, passed.body)

@@ -6,6 +6,8 @@ our own headers. Everything else is passed on in its order, byte for byte.
 
 from __future__ import annotations
 
+from lambdallm_wire.cost_headers import BEGINNING
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambda_runtime_api.http1 import Headers, Request
@@ -40,7 +42,7 @@ _OF_A_REQUEST = frozenset(
 )
 """Each is made anew for the next hop: the address, the length, and who asks."""
 
-_OURS = "lambdallm-"
+_OURS = ("lambdallm-", BEGINNING)
 
 _IDENTITY = ("accept-encoding", "identity")
 

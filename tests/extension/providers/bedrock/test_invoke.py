@@ -390,3 +390,11 @@ def test_somebody_elses_bedrock_answers_a_client_of_its_own(ministack):
 
     assert answer.text == theirs["content"][0]["text"]
     assert answer.usage["output_tokens"] == theirs["usage"]["output_tokens"]
+
+
+def test_an_optimized_latency_is_billed_by_itself(invoke, deadline_ms):
+    headers = {**HEADERS, "x-amzn-bedrock-performanceconfig-latency": "optimized"}
+    body = {"content": [], "stop_reason": "end_turn", "usage": {"input_tokens": 9}}
+    provider, _ = invoke(Reply(200, headers, (json.dumps(body).encode(),)))
+    answer = provider.chat("us.anthropic.claude-haiku-4-5", ASK, deadline_ms=deadline_ms)
+    assert answer.service_tier == "optimized"

@@ -324,6 +324,15 @@ def test_what_a_router_chose_and_what_is_billed_are_read(read_stream):
     assert (answer.model, answer.service_tier) == ("arn:aws:bedrock:us-east-1::x", "flex")
 
 
+@pytest.mark.parametrize(("latency", "tier"), [("optimized", "optimized"), ("standard", "flex")])
+def test_an_optimized_latency_is_billed_by_itself(read_stream, latency, tier):
+    billed = {"serviceTier": {"type": "flex"}, "performanceConfig": {"latency": latency}}
+
+    _, answer = read_stream(END[0] + event("metadata", {"usage": USAGE, **billed}))
+
+    assert answer.service_tier == tier
+
+
 def test_halves_of_characters_become_readable(read_stream):
     payload = b'{"contentBlockIndex": 0, "delta": {"text": "\\ud83d"}}'
     delta = encode({":event-type": "contentBlockDelta", ":message-type": "event"}, payload)

@@ -35,6 +35,8 @@ STREAMED = (
 class Desk:
     """The endpoints, over played replies."""
 
+    cost_headers = ""
+
     def __init__(self) -> None:
         self.gateway = Gateway()
         self.player = Player()

@@ -1,0 +1,71 @@
+"""Limits that nobody can read, however they are written: nothing is spent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from extension.test_configuration_file import compiled, folder, is_closed, read
+
+__all__ = ["folder"]
+
+DAILY = "cost:\n  budget: {daily: '1'}\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "cost: {budget: {daily: '1'}",  # no end
+        "cost:\n\tbudget: {daily: '1'}\n",
+        f"{DAILY}models: {{a: openai/x}}\n{DAILY}",
+        "limits: &l {daily: '1'}\ncost: {budget: *l}\n",
+        "cost: {budget: {daily: 1e30}}\n",
+        DAILY.encode("utf-16"),
+        f"{DAILY}# \xff\n".encode("latin-1"),
+        "cost: {budgett: {daily: '1'}}\n",
+        "cost: {buget: {daily: '1'}}\n",
+        "cost: {Budgets: {users: {limit: '1'}}}\n",
+        "costs: {budget: {daily: '1'}}\n",
+        "budget: {daily: '1'}\n",
+        "environments: {prod: {costs: {budget: {daily: '1'}}}}\n",
+        "cost: {on_budget_exceded: block, budget: {daily: '1'}}\n",
+    ],
+)
+def test_a_limit_that_cannot_be_read_however_it_is_written_lets_nothing_be_spent(
+    folder: Path, content: str | bytes
+) -> None:
+    (folder / "lambdallm.yaml").write_bytes(
+        content.encode() if isinstance(content, str) else content
+    )
+
+    settings = read()
+    assert settings.problems
+    assert is_closed(settings)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "models: {fast: openai/x",
+        "modells: {fast: openai/x}\n",
+        "models: {budget: {model: 5}}\n",
+        "defaults: {model: [budget]}\n",
+        "cost: {prices: {'openai/x': {input: many}}}\n",
+    ],
+)
+def test_a_mistake_elsewhere_stops_no_spending(folder: Path, content: str) -> None:
+    (folder / "lambdallm.yaml").write_text(content)
+
+    settings = read()
+    assert settings.problems
+    assert not is_closed(settings)
+
+
+def test_a_compiled_file_alone_that_somebody_has_changed_lets_nothing_be_spent(
+    folder: Path,
+) -> None:
+    held = {"": {"cost": {"budget": {"daily": "1"}}}}
+    (folder / "lambdallm.json").write_text(compiled("", held).replace('"1"', '"100"'))
+
+    assert is_closed(read(LAMBDALLM_CONFIG="lambdallm.json"))
