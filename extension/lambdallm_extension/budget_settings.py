@@ -15,6 +15,10 @@ WINDOWS = ("day", "week", "month", "all")
 
 REACTIONS = ("block", "downgrade", "warn")
 
+LIMIT_MAX_USD = 10**12
+LIMIT_MAX_PICO_USD = LIMIT_MAX_USD * 10**12
+"""A million million dollars: numbers in stores have 38 digits."""
+
 
 class Budget(NamedTuple):
     """A rule.

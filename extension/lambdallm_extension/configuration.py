@@ -6,7 +6,7 @@ lambdallm.yaml ──packaging──► lambdallm.json ──► Configuration
 from __future__ import annotations
 
 from lambda_runtime_api.declarations import NamedTuple
-from lambdallm_extension.budget_settings import Budget, SpendingRules
+from lambdallm_extension.budget_settings import LIMIT_MAX_PICO_USD, Budget, SpendingRules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -160,10 +160,13 @@ def _budgets(cost: Mapping[str, Any]) -> tuple[Budget, ...]:
 
 
 def _pico_usd(said: object) -> int:
-    """Return USD as pico-USD; what is below one of them is dropped: a limit is never widened."""
+    """Return USD as pico-USD; what is below one of them is dropped: a limit is never widened.
+
+    Beyond `LIMIT_MAX_PICO_USD` stores could not count.
+    """
     from decimal import Decimal
 
-    return int(Decimal(str(said)) * 1_000_000_000_000)
+    return min(LIMIT_MAX_PICO_USD, int(Decimal(str(said)) * 1_000_000_000_000))
 
 
 def _spending(cost: Mapping[str, Any]) -> SpendingRules:

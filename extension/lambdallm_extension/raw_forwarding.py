@@ -1,8 +1,9 @@
 """Passes clients' requests on to the APIs, and nothing else: no metering, no records, no retries.
 
 The last resort for clients that were pointed at the sidecar. It shares no code with the features
-but what makes and checks signatures, and does without that if it cannot be loaded. Settings of
-`lambdallm.yaml` do not count here: addresses and keys are the environment's.
+but what finds `lambdallm.yaml`, and what makes and checks signatures, without which it does if that
+cannot be loaded. Settings do not count here, addresses and keys are the environment's; but where a
+budget is to hold, nothing is passed on that may be billed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from lambda_runtime_api.declarations import NamedTuple
+from lambdallm_extension import raw_limits
 from lambdallm_extension.raw_admission import KEY_HEADERS, Admission, Incoming, RefusedError
 
 TYPE_CHECKING = False
@@ -31,6 +33,9 @@ READ_SECONDS = 900.0
 BODY_MAX_BYTES = 33_554_432
 PIECE_BYTES = 65_536
 BODILESS = (204, 304)
+FREE_METHODS = ("GET", "HEAD")
+"""Lists and retrievals: nothing is generated, and nothing billed."""
+
 OURS = ("lambdallm-", "x-lambdallm-")
 
 OF_ONE_HOP = frozenset(
@@ -78,6 +83,7 @@ class Forwarder:
         """Take the client key, and the environment as Lambda made it."""
         self._admission = Admission(client_key, environ)
         self._environ = environ
+        self._refusal = raw_limits.refusal(environ)
         self._trust = ssl.create_default_context(cafile=environ.get("AWS_CA_BUNDLE") or None)
 
     def serve(self, descriptor: int) -> None:
@@ -102,6 +108,8 @@ class Forwarder:
         path = unquote(unquote(request.target.partition("?")[0]))
         if {".", ".."}.intersection(path.split("/")):
             raise RefusedError(400, "The path has dot segments: it would leave the API's.")
+        if self._refusal and request.method not in FREE_METHODS:
+            raise RefusedError(503, self._refusal)
         service = SERVICES[prefix]
         url = urlsplit(self._address(service))
         target = url.path.rstrip("/") + request.target[len(prefix) :]

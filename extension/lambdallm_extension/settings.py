@@ -11,6 +11,7 @@ import sys
 import time
 
 from lambda_runtime_api.declarations import NamedTuple
+from lambdallm_extension import configuration_places
 from lambdallm_extension.configuration import EMPTY
 from lambdallm_wire import names
 
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
 PORT_MAX = 65_535
 MEMORY_MAX_MB = 1_048_576
 """Far above what Lambda gives, on instances too: more is no number of megabytes."""
-
-TASK_ROOT = "/var/task"
-"""The function's folder. Lambda sets `LAMBDA_TASK_ROOT` for the function, not for extensions.
-
-Source: Lambda developer guide, "Extensions API", environment variables, 2026-10.
-"""
 
 DEFAULT_NAMESPACE = "LambdaLLM"
 _ENDPOINT = "AWS_ENDPOINT_URL"
@@ -161,22 +156,7 @@ class Settings(NamedTuple):
 
 def _configuration(environ: Mapping[str, str]) -> Configuration:
     """Read the configuration; where there is none, which is usual, that costs a look or two."""
-    path = environ.get("LAMBDALLM_CONFIG", "")
-    root = environ.get("LAMBDA_TASK_ROOT", "")
-    folders = [root]
-    if not root and environ.get("AWS_LAMBDA_RUNTIME_API"):
-        folders = [TASK_ROOT, ""]
-    candidates = [
-        f"{folder}/{name}" if folder else name
-        for folder in folders
-        for name in ((path,) if path else ("lambdallm.yaml", "lambdallm.json"))
-    ]
-    if path.startswith("/"):
-        candidates = [path]
-    for candidate in candidates:
-        if os.path.exists(candidate):  # noqa: PTH110 - pathlib is not loaded before /next
-            path = candidate
-            break
+    path = configuration_places.find(environ)
     if not path:
         return EMPTY
     from lambdallm_extension import configuration_file

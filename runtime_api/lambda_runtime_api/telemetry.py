@@ -1,7 +1,7 @@
 """What an extension asks of the Telemetry API, and what it reads of the answers; no I/O.
 
-    PUT /2022-07-01/telemetry  subscription(port)  ─►  POST http://sandbox.localdomain:PORT/
-                                                       [{"time": …, "type": …, "record": …}, …]
+    PUT /2022-07-01/telemetry  subscription(…)  ─►  POST http://sandbox.localdomain:PORT/PATH
+                                                    [{"time": …, "type": …, "record": …}, …]
 
 `platform.report` says what an invocation is billed for. It comes when every extension has asked for
 its next event: in the invocation behind, or at SHUTDOWN. After a timeout or a crash it comes when
@@ -32,8 +32,12 @@ ITEMS_MAX = 1_000
 BYTES_MAX = 262_144
 """Of a batch, in round numbers: it may be twice as much and a little more. The least there are."""
 
-LATEST_MS = 1_000
-"""How long a batch is collected, of 25 to 30,000 ms: one request in a second is all it costs."""
+LATEST_MS = 100
+"""How long a batch is collected, of 25 to 30,000 ms.
+
+An invocation's events come at its two ends, so that longer batches are hardly fewer; where
+invocations are short, they are larger, and what reading one takes of memory stays taken.
+"""
 
 
 class Report(NamedTuple):
@@ -62,17 +66,18 @@ class RuntimeDone(NamedTuple):
     duration_ms: float
 
 
-def subscription(port: int, *, schema: str = SCHEMA) -> bytes:
+def subscription(port: int, path: str, *, schema: str = SCHEMA) -> bytes:
     """Make the body of a subscription to platform events.
 
     Args:
         port: Where this extension listens, at the address of `HOST`.
+        path: That batches are sent to.
         schema: Of the events.
     """
     return (
         f'{{"schemaVersion":"{schema}","types":["platform"],"buffering":{{"maxItems":{ITEMS_MAX},'
         f'"maxBytes":{BYTES_MAX},"timeoutMs":{LATEST_MS}}},"destination":{{"protocol":"HTTP",'
-        f'"URI":"http://{HOST}:{port}/"}}}}'
+        f'"URI":"http://{HOST}:{port}{path}"}}}}'
     ).encode("ascii")
 
 

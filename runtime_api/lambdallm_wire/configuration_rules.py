@@ -5,7 +5,7 @@ checked values ──overlay of the environment──► check_rules ──► (
 
 from __future__ import annotations
 
-from lambdallm_wire import configuration as schema
+from lambdallm_wire import configuration as schema, configuration_spending
 from lambdallm_wire.configuration_faults import (
     Fault,
     Faults,
@@ -31,20 +31,6 @@ _KEY_LETTERS_MIN = 16
 _SHOWN_MAX = 20
 """Names of environments in one sentence."""
 
-SCOPES = ("organisation", "tenant", "user", "function", "model", "session", "tag")
-"""What a budget can be of."""
-
-_BUDGETS = {
-    "budget",
-    "budgets",
-    "on_budget_exceeded",
-    "time_zone",
-    "unpriced",
-    "unbounded",
-    "unmetered",
-}
-"""Keys under `cost` that say what may not be spent."""
-
 _SECRETS = {"secretsmanager": "secret:", "ssm": "parameter/"}
 
 
@@ -62,7 +48,7 @@ def check(document: Any, lines: Lines, environment: str = "") -> tuple[dict[str,
     held, faults = check_values(document)
     merged = overlay(held, environment)
     _check_rules(merged, faults)
-    _close_broken_budgets(merged, document, faults)
+    configuration_spending.close_broken_budgets(merged, document, faults)
     faults.locate(lines, environment)
     return merged, faults
 
@@ -88,8 +74,7 @@ def _check_rules(held: dict[str, Any], faults: Faults) -> None:
         del held["defaults"]["model"]
     elif model is not None and not _check_model(path, model, (aliases, known), faults):
         del held["defaults"]["model"]
-    _check_prices(held.get("cost", {}).get("prices", {}), faults)
-    _check_budgets(held.get("cost", {}).get("budgets", {}), faults)
+    configuration_spending.check(held.get("cost", {}), faults)
     cheaper, path = held.get("cost", {}).get("downgrade_to"), ("cost", "downgrade_to")
     if cheaper is not None and not _check_model(path, cheaper, (aliases, known), faults):
         del held["cost"]["downgrade_to"]
@@ -134,65 +119,6 @@ def _check_provider(name: str, provider: dict[str, Any], faults: Faults) -> bool
         said = "Without https, prompts and keys can be read on the way."
         faults.warn((*path, "base_url"), said)
     return kind != "own" or "class" in provider
-
-
-def _check_budgets(budgets: dict[str, Any], faults: Faults) -> None:
-    for name, budget in budgets.items():
-        path = ("cost", "budgets", name)
-        scope, _, tag = budget.get("scope", "organisation").partition(":")
-        if scope not in SCOPES or (scope == "tag") != bool(tag):
-            said = f"{shown(budget['scope'])} is no scope: {', '.join(SCOPES)}, `tag` with a name."
-            faults.error((*path, "scope"), said, nearest(scope, SCOPES))
-        if "limit" not in budget:
-            faults.error(path, "`limit` is missing: USD in each window.")
-        if not name.isascii() or not name.replace("-", "_").isidentifier():
-            faults.error(path, "A budget's name is made of letters, digits, '-' and '_'.")
-
-
-def _close_broken_budgets(held: dict[str, Any], document: Any, faults: Faults) -> None:
-    """Let nothing be spent where a limit was meant that nobody can read: it was to hold."""
-    wrong = [
-        fault
-        for fault in faults
-        if fault.severity == "error" and _was_to_limit(fault.path, fault.nearest, document)
-    ]
-    if wrong:
-        held.setdefault("cost", {})["broken_budget"] = wrong[0].sentence()
-
-
-def _was_to_limit(path: Path, nearest_name: str, document: Any) -> bool:
-    """Say whether what is left out says what may be spent: by its key, however it is spelt."""
-    if "cost" in path and (_BUDGETS & {*path} or nearest_name in _BUDGETS):
-        return True
-    below = path[2:] if path[:1] == (schema.ENVIRONMENTS,) else path
-    if "cost" not in path and len(below) != 1:
-        return False
-    found = document
-    for part in path:
-        try:
-            found = found[part]
-        except (LookupError, TypeError):
-            return False
-    keys = [path[-1], *(found if isinstance(found, dict) else ())]
-    return any("budget" in str(key).lower() for key in keys)
-
-
-def _check_prices(prices: dict[str, Any], faults: Faults) -> None:
-    """Take prices away that leave a question open: both of what is read and made, or `like`."""
-    for name, price in list(prices.items()):
-        path = ("cost", "prices", name)
-        needed = [key for key in ("input", "output") if key not in price]
-        if "like" in price and len(price) > 1:
-            others = ", ".join(f"`{key}`" for key in price if key != "like")
-            faults.error((*path, "like"), f"{others} says it too; give `like` or prices, not both.")
-        elif "like" not in price and needed:
-            wrong = {fault.path for fault in faults}
-            missing = [f"`{key}`" for key in needed if (*path, key) not in wrong]  # else: was said
-            if missing:
-                faults.error(path, f"{' and '.join(missing)} is missing, or `like`.")
-        else:
-            continue
-        del prices[name]
 
 
 def _drop(path: Path, entry: dict[str, Any], key: str, fault: str, faults: Faults) -> None:

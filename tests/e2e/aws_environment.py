@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAM = REPOSITORY / ".cache" / "rie" / "aws-lambda-rie"
-LAMBDA_ROOT = Path(__file__).with_name("lambda_root.sh")
+LAMBDA_ROOT = Path(__file__).with_name("lambda_root.py")
 STARTING_SECONDS = 20
 STOPPING_SECONDS = 6
 WORKER_SECONDS = 5
@@ -263,8 +263,7 @@ class AwsEnvironment:
         api, invoke = (f"127.0.0.1:{port}" for port in self._ports)
         command = [
             *_namespaces(),
-            "bash",
-            str(LAMBDA_ROOT),
+            *(sys.executable, "-I", "-S", str(LAMBDA_ROOT)),
             str(self._work / "root"),
             "/usr/bin/env",
             "-i",

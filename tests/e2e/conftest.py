@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import shutil
 import subprocess
 import sys
@@ -18,8 +16,7 @@ import pytest
 
 from e2e import aws_environment
 from e2e.aws_environment import AwsEnvironment
-from fakes.ministack import serve_ministack
-from fakes.moto_server import serve_moto
+from fakes.shared_builds import made_once
 from lambda_runtime_api.emulator import Environment, RuntimeNotFoundError
 from lambda_runtime_api.emulator.runtimes import prepare_runtime
 from lambda_runtime_api.emulator.snapshots import SnapshotUnavailableError, same_world
@@ -159,16 +156,7 @@ def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     All workers of a run share it, and every folder of tests. Copy it before changing it.
     """
-    run = tmp_path_factory.getbasetemp()
-    folder = (run.parent if "PYTEST_XDIST_WORKER" in os.environ else run) / "layer"
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        built = folder / "built"
-        if not built.exists():
-            make_layer(folder)
-            built.touch()
-    return folder / "opt"
+    return made_once(tmp_path_factory, "layer", make_layer) / "opt"
 
 
 def make_layer(folder: Path) -> Path:
@@ -198,13 +186,12 @@ def watcher(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def dynamodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def dynamodb(ministack: str) -> Service:
     """A DynamoDB-compatible server in a child process, with the table that lambdallm needs."""
-    with serve_ministack(tmp_path_factory.mktemp("ministack")) as url:
-        yield Service(url, make_table(url))
+    return Service(ministack, make_table(ministack, f"lambdallm-{uuid4().hex}"))
 
 
-def make_table(url: str) -> str:
+def make_table(url: str, name: str = "lambdallm") -> str:
     """Make the table that lambdallm needs; return its name."""
     import boto3
 
@@ -217,12 +204,12 @@ def make_table(url: str) -> str:
     )
     keys = [("pk", "HASH"), ("sk", "RANGE")]
     client.create_table(
-        TableName="lambdallm",
+        TableName=name,
         BillingMode="PAY_PER_REQUEST",
         KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],
         AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys],
     )
-    return "lambdallm"
+    return name
 
 
 @pytest.fixture
@@ -250,23 +237,22 @@ def chat_variables(dynamodb: Service, model_server: ModelServer) -> dict[str, st
 
 
 @pytest.fixture
-def iam_table() -> Iterator[dict[str, str]]:
+def iam_table(moto: str) -> Iterator[dict[str, str]]:
     """A table behind real IAM policies, and the keys of a user who has none; as variables."""
     import boto3
     import requests
 
-    with serve_moto() as url:
-        name = f"nobody-{uuid4().hex}"
-        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-        iam = boto3.client("iam", endpoint_url=url, region_name="us-east-1", **keys)
-        iam.create_user(UserName=name)
-        key = iam.create_access_key(UserName=name)["AccessKey"]
-        reset = f"{url}/moto-api/reset-auth"
-        requests.post(reset, data=b"0", timeout=10).raise_for_status()  # from now on, policies hold
-        yield {
-            "AWS_ENDPOINT_URL_DYNAMODB": url,
-            "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
-            "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
-            "AWS_SESSION_TOKEN": "",
-        }
-        requests.post(reset, data=b"Infinity", timeout=10).raise_for_status()
+    name = f"nobody-{uuid4().hex}"
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    iam = boto3.client("iam", endpoint_url=moto, region_name="us-east-1", **keys)
+    iam.create_user(UserName=name)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    reset = f"{moto}/moto-api/reset-auth"
+    requests.post(reset, data=b"0", timeout=10).raise_for_status()  # from now on, policies hold
+    yield {
+        "AWS_ENDPOINT_URL_DYNAMODB": moto,
+        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": "",
+    }
+    requests.post(reset, data=b"Infinity", timeout=10).raise_for_status()

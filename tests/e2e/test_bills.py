@@ -188,7 +188,7 @@ listener = platform.listen(platform.address(client.api_port))
 port = listener.getsockname()[1]
 for schema in (telemetry.SCHEMA, telemetry.MANAGED_SCHEMA):
     try:
-        client.subscribe(telemetry.PATH, telemetry.subscription(port, schema=schema))
+        client.subscribe(telemetry.PATH, telemetry.subscription(port, "/", schema=schema))
         print("biller: takes", schema, flush=True)
     except ApiRefusedError:
         print("biller: refuses", schema, flush=True)

@@ -17,6 +17,7 @@ from e2e.chats import lines_with, post
 from e2e.installed import install
 from e2e.test_sidecar_death import FIND_SIDECAR
 from fakes.api_server import ApiServer, Reply
+from fakes.shared_builds import made_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,10 +99,19 @@ def upstream() -> Iterator[ApiServer]:
 @pytest.fixture(scope="session")
 def opt(layer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Our layer with a client beside it, as users put one there."""
-    opt = shutil.copytree(layer, tmp_path_factory.mktemp("clients") / "opt")
-    packages = opt / f"python/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
-    install(packages, "openai")
-    return opt
+
+    def make(opt: Path) -> None:
+        shutil.copytree(layer, opt, dirs_exist_ok=True)
+        version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+        install(opt / "python/lib" / version / "site-packages", "openai")
+
+    return made_once(tmp_path_factory, "clients", make)
+
+
+ONE_OF_BOTH = pytest.mark.parametrize(
+    "host", ["emulator", pytest.param("aws", marks=pytest.mark.slow)], indirect=True
+)
+"""Each start loads two clients, a second of work; other tests show them in AWS's emulator."""
 
 
 Open = Callable[..., "Environment"]
@@ -158,6 +168,7 @@ def test_unmodified_clients_go_through_the_sidecar(
     assert asked == {("/v1/chat/completions", "Bearer sk-of-the-environment")}
 
 
+@ONE_OF_BOTH
 def test_whoever_takes_the_sidecars_place_may_be_killed_as_well(start: Open) -> None:
     with start() as environment:
         assert environment.invoke("kill first").json()["answers"] == ANSWERS
@@ -179,6 +190,7 @@ def test_clients_are_answered_when_the_sidecar_has_been_killed(start: Open, mome
         assert lines_with(environment, "are passed on without being metered")
 
 
+@ONE_OF_BOTH
 @pytest.mark.parametrize("way", ["wrapper", "auto"])
 def test_where_the_sidecar_cannot_listen_clients_go_straight_and_one_line_says_so(
     start: Open, way: str
@@ -197,6 +209,7 @@ def test_where_the_sidecar_cannot_listen_clients_go_straight_and_one_line_says_s
             assert lines_with(environment, f"Port {port}", "LAMBDALLM_PORT")
 
 
+@ONE_OF_BOTH
 def test_clients_are_answered_when_the_features_cannot_be_loaded(
     start: Open, opt: Path, tmp_path: Path
 ) -> None:

@@ -12,10 +12,8 @@ import pytest
 
 from e2e.conftest import Service, make_table
 from e2e.installed import install
-from fakes.ministack import serve_ministack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from e2e.conftest import Start
@@ -58,9 +56,9 @@ def handler(event, context):
 
 
 @pytest.fixture(scope="module")
-def bedrock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with serve_ministack(tmp_path_factory.mktemp("bedrock")) as url:
-        yield Service(url, make_table(url))
+def bedrock(dynamodb: Service) -> Service:
+    """One that answers as models do, too."""
+    return Service(dynamodb.url, make_table(dynamodb.url, "frameworks"))
 
 
 def records(service: Service) -> list[dict[str, Any]]:

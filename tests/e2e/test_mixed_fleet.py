@@ -14,11 +14,13 @@ import sys
 import threading
 import zipfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fakes.shared_builds import made_once
 from lambdallm.testing.model_server import ModelServer
 from lambdallm_wire import names
 
@@ -85,18 +87,20 @@ def ask_anew(event, context):
 """
 
 
-def half(tree: Path, folder: Path) -> Half:
-    """Build a layer from a tree; keep its packages, as an installer puts them into a function."""
+def build(tree: Path, folder: Path) -> None:
+    """Build a layer from a tree, and unpack it as `opt` of a folder."""
     subprocess.run(
         [sys.executable, "layer/build_layer.py", "build", "--output", str(folder / "dist"),
          "--python", sys.executable],
         cwd=tree, check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
-    opt = folder / "opt"
     with zipfile.ZipFile(folder / "dist/lambdallm-layer.zip") as layer:
         for entry in layer.infolist():
-            Path(layer.extract(entry, opt)).chmod(entry.external_attr >> 16 & 0o777)
-    function = folder / "function"
+            Path(layer.extract(entry, folder / "opt")).chmod(entry.external_attr >> 16 & 0o777)
+
+
+def pack(tree: Path, function: Path) -> None:
+    """Put a tree's packages into a function, with bytecode, as an installer does."""
     for package in PACKAGES:
         shutil.copytree(
             tree / package,
@@ -104,7 +108,7 @@ def half(tree: Path, folder: Path) -> Half:
             ignore=shutil.ignore_patterns("__pycache__", "emulator", "testing"),
         )
     (function / "app.py").write_text(APP)
-    return Half(opt, function)
+    subprocess.run([sys.executable, "-m", "compileall", "-q", str(function)], check=True)
 
 
 class Half:
@@ -125,26 +129,30 @@ class Half:
 
 
 @pytest.fixture(scope="session")
-def newer(tmp_path_factory: pytest.TempPathFactory) -> Half:
-    return half(REPOSITORY, tmp_path_factory.mktemp("newer"))
+def newer(layer: Path, tmp_path_factory: pytest.TempPathFactory) -> Half:
+    function = made_once(tmp_path_factory, "newer", partial(pack, REPOSITORY))
+    return Half(layer, function)
 
 
 @pytest.fixture(scope="session")
 def older(tmp_path_factory: pytest.TempPathFactory) -> Half:
-    folder = tmp_path_factory.mktemp("older")
-    archive = folder / "tree.tar"
-    done = subprocess.run(
-        ["git", "archive", "--output", str(archive), OLDER_COMMIT],
-        cwd=REPOSITORY, check=False, capture_output=True, text=True,
-    )  # fmt: skip
-    if done.returncode:
-        pytest.skip(
-            f"the version before is built from {OLDER_COMMIT[:7]}, which this clone's history does "
-            f"not reach (git fetch --unshallow): {done.stderr.strip()}"
-        )
-    tree = folder / "tree"
-    shutil.unpack_archive(archive, tree)
-    return half(tree, folder)
+    def make(folder: Path) -> None:
+        archive, tree = folder / "tree.tar", folder / "tree"
+        done = subprocess.run(
+            ["git", "archive", "--output", str(archive), OLDER_COMMIT],
+            cwd=REPOSITORY, check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        if done.returncode:
+            pytest.skip(
+                f"the version before is built from {OLDER_COMMIT[:7]}, which this clone's history "
+                f"does not reach (git fetch --unshallow): {done.stderr.strip()}"
+            )
+        shutil.unpack_archive(archive, tree)
+        build(tree, folder)
+        pack(tree, folder / "function")
+
+    folder = made_once(tmp_path_factory, "older", make)
+    return Half(folder / "opt", folder / "function")
 
 
 @pytest.fixture(scope="module")

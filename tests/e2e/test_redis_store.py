@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fakes.redis_servers import RedisServer, serve_redis
+from fakes.shared_builds import made_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,17 +49,18 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 @pytest.fixture(scope="session")
 def opt(layer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both layers, as AWS merges them."""
-    folder = tmp_path_factory.mktemp("layers")
-    subprocess.run(
-        [sys.executable, "layer/build_layer.py", "build", "--redis", "--python", sys.executable,
-         "--output", str(folder)],
-        cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    merged = folder / "opt"
-    shutil.copytree(layer, merged)
-    with zipfile.ZipFile(folder / "lambdallm-redis-layer.zip") as archive:
-        archive.extractall(merged)
-    return merged
+
+    def make(folder: Path) -> None:
+        subprocess.run(
+            [sys.executable, "layer/build_layer.py", "build", "--redis", "--python", sys.executable,
+             "--output", str(folder)],
+            cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        shutil.copytree(layer, folder / "opt")
+        with zipfile.ZipFile(folder / "lambdallm-redis-layer.zip") as archive:
+            archive.extractall(folder / "opt")
+
+    return made_once(tmp_path_factory, "both layers", make) / "opt"
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 
 from e2e.chats import lines_with, post, reply_of
 from e2e.installed import install
+from fakes.shared_builds import made_once
 
 if TYPE_CHECKING:
     from e2e.conftest import Start
@@ -32,10 +33,12 @@ WRAPPER = '#!/bin/bash\nexec -- "${LAMBDA_TASK_ROOT}/${_HANDLER}"\n'
 @pytest.fixture(scope="session")
 def function(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example with what it imports, as `pip install --target` leaves it."""
-    folder = tmp_path_factory.mktemp("fastapi")
-    shutil.copytree(EXAMPLE, folder, dirs_exist_ok=True)
-    install(folder, "fastapi", "uvicorn")
-    return folder
+
+    def make(folder: Path) -> None:
+        shutil.copytree(EXAMPLE, folder, dirs_exist_ok=True)
+        install(folder, "fastapi", "uvicorn")
+
+    return made_once(tmp_path_factory, "fastapi", make)
 
 
 @pytest.fixture(params=["stand-in", "real"])

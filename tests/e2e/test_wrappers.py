@@ -15,6 +15,7 @@ import pytest
 
 from e2e.chats import CHAT, lines_with, post, reply_of
 from e2e.installed import install
+from fakes.shared_builds import made_once
 
 if TYPE_CHECKING:
     from e2e.conftest import Start
@@ -75,10 +76,13 @@ def _link(source: str, target: str) -> None:
 
 @pytest.fixture(scope="session")
 def otel_layer(layer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    opt = shutil.copytree(layer, tmp_path_factory.mktemp("otel") / "opt")
-    install(opt / "otel/python", "opentelemetry-distro", "opentelemetry-instrumentation-aws-lambda")
-    shutil.copyfile(OTEL_HANDLER, opt / "otel/python/otel_wrapper.py")
-    return opt
+    def make(opt: Path) -> None:
+        shutil.copytree(layer, opt, dirs_exist_ok=True)
+        packages = opt / "otel/python"
+        install(packages, "opentelemetry-distro", "opentelemetry-instrumentation-aws-lambda")
+        shutil.copyfile(OTEL_HANDLER, packages / "otel_wrapper.py")
+
+    return made_once(tmp_path_factory, "otel", make)
 
 
 @pytest.fixture
@@ -151,13 +155,18 @@ def chat_handler(event, context):
 @pytest.fixture(scope="session")
 def datadog_layer(layer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Our layer and Datadog's library, where its layer has it, with a script for the slot."""
-    opt = shutil.copytree(layer, tmp_path_factory.mktemp("datadog") / "opt")
-    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    install(opt / "python/lib" / version / "site-packages", "datadog-lambda", "ddtrace")
-    wrapper = opt / "datadog_wrapper"
-    wrapper.write_text('#!/bin/bash\nargs=("$@")\necho "their wrapper ran"\nexec "${args[@]}"\n')
-    wrapper.chmod(0o755)
-    return opt
+
+    def make(opt: Path) -> None:
+        shutil.copytree(layer, opt, dirs_exist_ok=True)
+        version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+        install(opt / "python/lib" / version / "site-packages", "datadog-lambda", "ddtrace")
+        wrapper = opt / "datadog_wrapper"
+        wrapper.write_text(
+            '#!/bin/bash\nargs=("$@")\necho "their wrapper ran"\nexec "${args[@]}"\n'
+        )
+        wrapper.chmod(0o755)
+
+    return made_once(tmp_path_factory, "datadog", make)
 
 
 @pytest.mark.parametrize("outside", ["theirs", "ours"])

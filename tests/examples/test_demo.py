@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from fakes.shared_builds import made_once
+
 pytest.importorskip("awslambdaric", reason="AWS's runtime client is built for Linux")
 pytest.importorskip("ministack")
 
@@ -55,15 +57,43 @@ def left_in(folder: Path) -> list[str]:
     return found
 
 
+def run_in_a_terminal(folder: Path, *arguments: str, **variables: str) -> tuple[int, bytes]:
+    """Return its status, and what it has printed."""
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, str(DEMO), *arguments],
+        env=environ(folder, TERM="xterm-256color", **variables),
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        os.close(theirs)
+        printed = b""
+        while True:
+            try:
+                data = os.read(ours, 65_536)
+            except OSError:  # the other end was closed
+                break
+            if not data:
+                break
+            printed += data
+        os.close(ours)
+    return process.returncode, printed
+
+
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> str:
     """What a whole run prints."""
-    folder = tmp_path_factory.mktemp("demo")
-    done = run(folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
-    assert left_in(folder) == []
-    return done.stdout
+
+    def show(shared: Path) -> None:
+        folder = tmp_path_factory.mktemp("demo")
+        done = run(folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stderr == ""
+        assert left_in(folder) == []
+        (shared / "shown").write_text(done.stdout)
+
+    return (made_once(tmp_path_factory, "demo", show) / "shown").read_text()
 
 
 def test_a_new_environment_remembers_what_the_first_was_told(shown: str) -> None:
@@ -116,29 +146,12 @@ def test_without_a_terminal_it_is_plain_text(shown: str) -> None:
     assert not [line for line in shown.splitlines() if line != line.rstrip()]
 
 
-@pytest.mark.parametrize("no_color", ["", pytest.param("1", marks=pytest.mark.slow)])
+@pytest.mark.slow  # colour is seen where Bedrock is asked, too
+@pytest.mark.parametrize("no_color", ["", "1"])
 def test_a_terminal_gets_colour_unless_it_asks_for_none(tmp_path: Path, no_color: str) -> None:
-    pty = pytest.importorskip("pty")
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, str(DEMO)],
-        env=environ(tmp_path, NO_COLOR=no_color, TERM="xterm-256color"),
-        stdout=theirs,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        os.close(theirs)
-        printed = b""
-        while True:
-            try:
-                data = os.read(ours, 65_536)
-            except OSError:  # the other end was closed
-                break
-            if not data:
-                break
-            printed += data
-        os.close(ours)
+    status, printed = run_in_a_terminal(tmp_path, NO_COLOR=no_color)
 
-    assert process.returncode == 0
+    assert status == 0
     assert (b"\x1b[" in printed) == (no_color == "")
     assert b"You are Ada." in printed
 
@@ -146,8 +159,9 @@ def test_a_terminal_gets_colour_unless_it_asks_for_none(tmp_path: Path, no_color
 @pytest.mark.parametrize(
     ("number", "moment"),
     [
-        (signal.SIGINT, "environment B"),
-        (signal.SIGTERM, "function"),
+        (signal.SIGINT, "function"),
+        pytest.param(signal.SIGINT, "environment B", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, "function", marks=pytest.mark.slow),
         *(
             pytest.param(number, moment, marks=pytest.mark.slow)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -196,10 +210,11 @@ def test_bedrock_without_a_region_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_bedrock_asks_with_the_credentials_and_the_region_of_the_user(tmp_path: Path) -> None:
+    """In a terminal, which gets colour."""
     from lambdallm.testing.model_server import ModelServer
 
-    with ModelServer(["Noted."]) as model:
-        done = run(
+    with ModelServer(["You are Ada."]) as model:
+        status, printed = run_in_a_terminal(
             tmp_path,
             "--bedrock",
             "--region",
@@ -207,13 +222,16 @@ def test_bedrock_asks_with_the_credentials_and_the_region_of_the_user(tmp_path: 
             AWS_ACCESS_KEY_ID="AKIDDEMO",
             AWS_SECRET_ACCESS_KEY="y",
             AWS_ENDPOINT_URL_BEDROCK_RUNTIME=model.url,
+            NO_COLOR="",
         )
         signatures = [request.headers["authorization"] for request in model.requests]
 
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert status == 0, printed.decode()
     assert len(signatures) == 5
     assert all("AKIDDEMO/" in text and "/eu-west-3/bedrock/" in text for text in signatures)
-    assert "Amazon Bedrock in eu-west-3" in done.stdout
+    assert b"Amazon Bedrock in eu-west-3" in printed
+    assert b"\x1b[" in printed
+    assert b"You are Ada." in printed
 
 
 def test_what_the_function_says_when_it_fails_is_shown(tmp_path: Path) -> None:

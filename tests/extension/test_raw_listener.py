@@ -206,6 +206,19 @@ def test_openai_is_answered_with_the_environments_key(
     assert not head.header("lambdallm-token")
 
 
+def test_openai_is_refused_where_a_budget_is_to_hold(
+    listen: Callable[..., Listening], tmp_path: Path
+) -> None:
+    (tmp_path / "lambdallm.yaml").write_text("cost: {budget: {daily: '1'}}")
+    with ModelServer() as server:
+        there = listen(OPENAI_BASE_URL=server.url, LAMBDA_TASK_ROOT=str(tmp_path))
+        client = openai.OpenAI(base_url=f"{there.url}/openai/v1", api_key=CLIENT_KEY, max_retries=0)
+        with client, pytest.raises(openai.InternalServerError, match="has a budget"):
+            client.chat.completions.create(model="gpt-5-mini", messages=MESSAGES)
+
+        assert not server.requests
+
+
 def test_a_stream_arrives_piece_by_piece(
     listen: Callable[..., Listening], serve: Callable[..., Any]
 ) -> None:

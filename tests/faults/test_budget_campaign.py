@@ -210,7 +210,8 @@ def test_no_window_is_overspent_whoever_is_killed(
         limit = account.leased if pk in verdict.soft else verdict.limits.get(pk, account.leased)
         assert account.spent <= account.leased <= limit, pk
     for pk, billed in verdict.billed.items():
-        assert billed <= stored[pk].leased, "the leases of the dead are more than what they spent"
+        if pk not in verdict.soft:  # which let calls through while nobody could be asked
+            assert billed <= stored[pk].leased, "the dead have leased what they spent"
 
 
 @pytest.mark.parametrize(

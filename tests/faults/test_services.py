@@ -64,7 +64,7 @@ def test_a_slow_table_only_takes_its_time(
 ) -> None:
     with (
         Relay(dynamodb.url) as relay,
-        start(variables={"AWS_ENDPOINT_URL_DYNAMODB": relay.url}) as environment,
+        start(variables={"AWS_ENDPOINT_URL_DYNAMODB": relay.url}, timeout_seconds=6) as environment,
     ):
         relay.delay_seconds = 0.2
         chat = Chat(environment, f"{host.name}: slow table")

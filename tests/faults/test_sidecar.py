@@ -81,7 +81,7 @@ def test_standing_still_for_good(
 ) -> None:
     """The caller gets its answer. Lambda then waits for `/next` until the timeout, and resets."""
     session = f"stands still {moment}"
-    with start_ours() as environment:
+    with start_ours(timeout_seconds=3) as environment:
         chat = Chat(environment, session)
         assert chat.heard() == "Heard 1."
         stop = threading.Timer(0.3, os.kill, (chat.sidecar(), signal.SIGSTOP))

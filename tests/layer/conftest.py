@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fakes.shared_builds import made_once
+
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -31,16 +33,21 @@ def builder() -> ModuleType:
 @pytest.fixture(scope="session")
 def archive(builder: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The zip with the bytecode of the running Python; the tar lies beside it."""
-    pythons = builder.find_pythons([sys.executable])
-    path: Path = builder.build(tmp_path_factory.mktemp("dist"), pythons)
+
+    def build(folder: Path) -> None:
+        builder.build(folder, builder.find_pythons([sys.executable]))
+
+    (path,) = made_once(tmp_path_factory, "dist", build).glob("*.zip")
     return path
 
 
 @pytest.fixture(scope="session")
 def opt(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What becomes `/opt`. Copy it before changing it."""
-    folder = tmp_path_factory.mktemp("opt")
-    with zipfile.ZipFile(archive) as opened:
-        for entry in opened.infolist():
-            Path(opened.extract(entry, folder)).chmod(entry.external_attr >> 16 & 0o777)
-    return folder
+
+    def unpack(folder: Path) -> None:
+        with zipfile.ZipFile(archive) as opened:
+            for entry in opened.infolist():
+                Path(opened.extract(entry, folder)).chmod(entry.external_attr >> 16 & 0o777)
+
+    return made_once(tmp_path_factory, "opt", unpack)

@@ -16,6 +16,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture
+def one_file(builder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a build have one file, where it matters only that there is a build."""
+    small = [builder.Member("python/small.py", b"")]
+    monkeypatch.setattr(builder, "collect", lambda: list(small))
+
+
 def test_two_builds_are_the_same_bytes(builder: Any, archive: Path, tmp_path: Path) -> None:
     again = builder.build(tmp_path, builder.find_pythons([sys.executable]))
 
@@ -147,6 +154,7 @@ def test_the_manifest_names_version_pythons_and_sources(opt: Path) -> None:
     assert "extensions/lambdallm" in manifest["files"]
 
 
+@pytest.mark.usefixtures("one_file")
 def test_publish_refuses_a_layer_with_a_gap(
     builder: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,12 +176,14 @@ def test_a_dry_run_of_a_whole_layer_says_what_it_would_do(
     assert "Would publish" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("one_file")
 @pytest.mark.parametrize("output", ["/proc/x", "/dev/null"])
 def test_a_folder_that_cannot_be_written_is_named(builder: Any, output: str) -> None:
     with pytest.raises(SystemExit, match=rf"^{output} cannot be written .*--output"):
         builder.main(["build", "--output", output, "--python", sys.executable])
 
 
+@pytest.mark.usefixtures("one_file")
 def test_a_python_may_be_named_as_seen_from_here(
     builder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,10 +10,7 @@ from uuid import uuid4
 import boto3
 import pytest
 
-from fakes.moto_server import serve_moto
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
     from types import ModuleType
 
@@ -32,12 +29,10 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def aws(no_credentials: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with serve_moto() as url:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        yield
+def aws(no_credentials: None, monkeypatch: pytest.MonkeyPatch, moto: str) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
 
 
 def publish(builder: ModuleType, archive: Path, *, dry_run: bool = False) -> int:

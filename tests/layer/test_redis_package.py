@@ -8,12 +8,15 @@ from types import ModuleType
 
 import pytest
 
+from fakes.shared_builds import made_once
+
 
 @pytest.fixture(scope="module")
 def redis_archive(builder: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    archive: Path = builder.build_redis(
-        tmp_path_factory.mktemp("redis"), builder.find_pythons([sys.executable])
-    )
+    def build(folder: Path) -> None:
+        builder.build_redis(folder, builder.find_pythons([sys.executable]))
+
+    (archive,) = made_once(tmp_path_factory, "redis-layer", build).iterdir()
     return archive
 
 

@@ -79,7 +79,7 @@ def test_every_example_of_the_schema_holds() -> None:
         if path[:2] == ["cost", "prices"] and path[-1] != "like":
             needed = {"input": "1", "output": "1"}
         if path[:2] == ["cost", "budgets"]:
-            needed = {"limit": "1"}
+            needed = {"limit": "1", **({"scope": "model"} if path[-1] == "id" else {})}
         leaf = {**needed, path[-1]: value}
         document: Any = leaf
         for name in reversed(path[:-1]):

@@ -8,7 +8,7 @@ import re
 import time
 
 import pytest
-from hypothesis import assume, example, given, strategies as st
+from hypothesis import HealthCheck, assume, example, given, settings, strategies as st
 
 from fakes.h11_oracle import Message, cut, cuts, outcome, read, read_by_h11
 from lambda_runtime_api import http1
@@ -49,6 +49,7 @@ def test_how_broken_bytes_are_cut_changes_nothing(valid, changes, sizes) -> None
     assert outcome(cut(data, sizes), requests=requests) == outcome([data], requests=requests)
 
 
+@settings(suppress_health_check=[HealthCheck.filter_too_much])  # most are refused, as they should
 @given(st.sampled_from(VALID), mutations)
 def test_nothing_is_accepted_that_h11_refuses_or_reads_otherwise(valid, changes) -> None:
     requests, data = valid[0], mutate(valid[1], changes)

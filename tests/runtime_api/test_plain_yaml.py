@@ -6,6 +6,7 @@ import pytest
 import yaml
 from hypothesis import example, given, settings, strategies
 
+from fakes.thoroughness import examples
 from lambdallm_wire import plain_yaml
 
 PIECES = (
@@ -32,7 +33,7 @@ def agree(text: str) -> None:
     assert repr(mine) == repr({} if theirs is None else theirs)
 
 
-@settings(max_examples=1_000)
+@settings(max_examples=examples(1_000))
 @given(strategies.lists(strategies.sampled_from(PIECES), max_size=12).map("".join))
 @example("  ---")
 @example("a: 012")
@@ -41,7 +42,7 @@ def test_pieces_of_yaml_mean_what_they_mean_to_pyyaml(text: str) -> None:
     agree(text)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     strategies.text(max_size=30), strategies.sampled_from(("{}", "a: {}", "a:\n  - {}", "a: [{}]"))
 )
@@ -73,7 +74,7 @@ DOCUMENTS = strategies.dictionaries(
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(DOCUMENTS)
 def test_what_pyyaml_writes_is_read_or_refused(document: dict[str, Any]) -> None:
     agree(yaml.safe_dump(document, width=10_000, allow_unicode=True))

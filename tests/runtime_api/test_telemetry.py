@@ -33,13 +33,13 @@ def with_metrics(**metrics: Any) -> list[Any]:
 
 
 def test_the_emulator_takes_what_is_asked() -> None:
-    subscription = parse_subscription(telemetry.subscription(4_711))
+    subscription = parse_subscription(telemetry.subscription(4_711, "/bills"))
 
     assert subscription.types == ("platform",)
     assert subscription.schema == telemetry.SCHEMA
     assert (subscription.destination.protocol, subscription.destination.port) == ("HTTP", 4_711)
     assert subscription.buffering.timeout_ms == telemetry.LATEST_MS
-    managed = telemetry.subscription(1, schema=telemetry.MANAGED_SCHEMA)
+    managed = telemetry.subscription(1, "/", schema=telemetry.MANAGED_SCHEMA)
     assert parse_subscription(managed, [telemetry.MANAGED_SCHEMA]).schema == "2025-01-29"
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import boto3
 import pytest
 
-from fakes.moto_server import serve_moto
 from lambda_runtime_api.http1 import Request
 from lambdallm import _embedded, _transport
 from lambdallm.testing import MockProvider, mock_model
@@ -37,13 +36,6 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
     used = _transport.replace(before)
     if used is not None:
         used.close()
-
-
-@pytest.fixture(scope="session")
-def moto() -> Iterator[str]:
-    """Endpoint of a server of AWS's APIs."""
-    with serve_moto() as url:
-        yield url
 
 
 @pytest.fixture

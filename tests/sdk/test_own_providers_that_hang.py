@@ -257,7 +257,7 @@ def test_context_variables_are_those_of_the_caller(host: Any) -> None:
             context.embed("Hi", model="mine/x").vectors,
         ]
 
-    assert run_briefly(ask) == ["me", ["me"] * 3, [[1.0]]]
+    assert run(ask) == ["me", ["me"] * 3, [[1.0]]]
 
 
 def test_those_of_a_coroutine_too(host: Any) -> None:
@@ -288,7 +288,7 @@ def test_one_caller_after_the_other_meets_the_same_thread(host: Any) -> None:
             context.chat("Hi", model="mine/x")
             list(context.stream("Hi", model="mine/x"))
 
-    run_briefly(ask)
+    run(ask)
     assert len(provider.threads) == 1
     assert provider.threads != {threading.get_ident()}
 

@@ -34,8 +34,14 @@ _HELD_IN = {
 }
 """Objects of a request that hold its limit, and under which names."""
 
-_RAISES = "additionalModelRequestFields"
-"""Goes to the model beside `inferenceConfig`, whose limit stays what it is: it only raises."""
+_RAISES = ("additionalModelRequestFields", "additional_fields")
+"""What goes to the model beside a limit that stays (Converse's), or in its place (that of requests
+of `@handler`'s context): it only raises.
+"""
+
+_ANY_LIMIT = (
+    *_MESSAGES, *_RESPONSES, *_PROMPTS[2:], *{name for held in _HELD_IN.values() for name in held},
+)  # fmt: skip
 
 _BUDGETS = frozenset({"budget_tokens", "budgetTokens", "thinking_budget", "thinkingBudget"})
 """What may be thought, which most APIs count within the limit, but not all, nor always.
@@ -46,7 +52,7 @@ Google, "Gemini thinking" (a budget beside `maxOutputTokens`), 2026-11.
 
 _BUDGETS_IN = frozenset({
     "thinking", "reasoning_config", "thinkingConfig", "thinking_config", "generationConfig",
-    "additionalModelRequestFields", "extra_body", "google",
+    *_RAISES, "extra_body", "google",
 })  # fmt: skip
 
 
@@ -71,16 +77,17 @@ def answers_of(body: dict[str, Any]) -> AnswerBound:
     outputs = _outputs(held)
     # One that cannot be read may hold all the same, for an API that is not as strict.
     output = max(outputs) if outputs and all(outputs) else 0
-    if _has(body, _RAISES):
-        raised = _outputs([(body[_RAISES], (*_MESSAGES, "max_gen_len", "maxTokens"))])
-        output = max([output, *raised]) if output and all(raised) else 0
-        held.append((body[_RAISES], ()))
+    raising = [body[name] for name in _RAISES if _has(body, name)]
+    raising += [part[name] for part in raising for name in _HELD_IN if _has(part, name)]
+    raised = _outputs([(part, _ANY_LIMIT) for part in raising])
+    output = max([output, *raised]) if output and all(raised) else 0
+    held += [(part, ()) for part in raising]
     answers = 1
     for part, _ in held:
         for name in _ANSWERS & part.keys():
             answers = max(answers, _count(part[name]))
     answers *= _texts(body)
-    more = _thought(body) * answers + _predicted(body)
+    more = _thought(body) * answers + sum(map(_predicted, (body, *raising)))
     return AnswerBound(output * answers if output else None, answers, more)
 
 

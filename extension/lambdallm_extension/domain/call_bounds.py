@@ -134,6 +134,13 @@ _DATA = frozenset({
 })  # fmt: skip
 """Fields and types in which everything is text to the model, whatever it is called there."""
 
+_UNLIMITED = "amazon.nova-2"
+_LIMITED_EFFORTS = ("", "none", "minimal", "low", "medium")
+"""With more effort it takes no limit: our requests go without, whatever they say of one.
+
+Source: Nova 2 user guide, "Extended thinking", 2026-11.
+"""
+
 NUMBER_TOKENS = 32
 """Of a number, true, false or null; whole numbers may be longer."""
 
@@ -172,9 +179,10 @@ def bound_of(body: Any, model_id: str = "") -> Bound:
     found = _Found(str(body.get("model") or model_id))
     found.walk(body)
     answer = answers_of(body)
+    unlimited = _UNLIMITED in model_id and _effort(body) not in _LIMITED_EFFORTS
     return Bound(
         None if found.elsewhere else ROUND_TOKENS + found.tokens,
-        answer.tokens,
+        None if unlimited else answer.tokens,
         answer.answers,
         found.tool_uses,
         found.elsewhere,
@@ -199,11 +207,13 @@ class _Found:
 
     def walk(self, body: dict[str, Any]) -> None:
         """Count all that is in a body. Not recursive: bodies come from anybody."""
-        if body.get("web_search_options") is not None:
+        fields = body.get("additional_fields")  # which stand beside the others on their way
+        asked = {**body, **fields} if isinstance(fields, dict) else body
+        if asked.get("web_search_options") is not None:
             self.tool_uses += TOOL_USES
-        if "context_management" in body and "compact" in str(body["context_management"]):
+        if "context_management" in asked and "compact" in str(asked["context_management"]):
             self.tool_uses += COMPACTIONS
-        self._billed_apart(body)
+        self._billed_apart(asked)
         waiting: list[_Waiting] = [(body, "", False)]
         while waiting:
             value, name, data = waiting.pop()
@@ -220,7 +230,7 @@ class _Found:
                     continue
             self.tokens += _of_object(value, data, waiting)
         if self.tool_uses:
-            self.tool_uses = max(self.tool_uses, whole(body.get("max_tool_calls")))
+            self.tool_uses = max(self.tool_uses, whole(asked.get("max_tool_calls")))
 
     def _billed_apart(self, body: dict[str, Any]) -> None:
         """Find what is billed by other prices than those of the model that is asked."""
@@ -357,6 +367,11 @@ def _json_length(text: str) -> int:
 def _is_kept(part: dict[str, Any], kind: str) -> bool:
     """Whether an item with an id stands for more than it tells."""
     return not part.keys() - _NAMED or (kind in _KEPT and not part.get("encrypted_content"))
+
+
+def _effort(body: dict[str, Any]) -> object:
+    reasoning = body.get("reasoning")
+    return (reasoning.get("effort") or "") if isinstance(reasoning, dict) else ""
 
 
 def _is_text(part: dict[str, Any]) -> bool:

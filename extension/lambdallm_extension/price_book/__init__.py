@@ -204,7 +204,8 @@ class _Asked(NamedTuple):
             return None
         base = rest if geography in _GEOGRAPHIES else name
         keys = (base, *(f"{one}.{base}" for one in _GEOGRAPHIES))
-        rule = f"{name} has no row: the highest of its model's rows stands for it"
+        lacks = "price on this tier" if self.book.rows(name) else "row"
+        rule = f"{name} has no {lacks}: the highest of its model's rows stands for it"
         known = [found for key in keys if base and (found := self.price(key, rule))]
         return max(known, key=lambda price: (price.rates.input or 0, price.key), default=None)
 

@@ -33,8 +33,11 @@ if TYPE_CHECKING:
 PROFILE_SECONDS = 0.25
 """For an ARN that is still being asked about when its model has answered, which is rare."""
 
+ADMISSION_SECONDS = 2.0
+"""For the same, where a budget would refuse the call: it is asked once in an environment."""
+
 QUOTATION_SECONDS = 12.0
-"""For the same, and for a newer book, where somebody asks what a call would cost."""
+"""For an ARN too, and for a newer book, where somebody asks what a call would cost."""
 
 DEARER_TIERS = ("priority", "fast", "ultrafast")
 """What a call may be billed on though its request does not say so: a project's setting does."""
@@ -133,6 +136,7 @@ class Pricing:
 
         None where nobody knows its price on the standard one.
         """
+        self._behind(model, ADMISSION_SECONDS)
         regions = (
             (region, "us") if self._family(model.partition("/")[0]) == "anthropic" else (region,)
         )

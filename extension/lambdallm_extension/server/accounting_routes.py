@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from lambdallm_extension import errors
-from lambdallm_extension.budget_settings import REACTIONS, SCOPES, WINDOWS
+from lambdallm_extension.budget_settings import (
+    LIMIT_MAX_PICO_USD,
+    LIMIT_MAX_USD,
+    REACTIONS,
+    SCOPES,
+    WINDOWS,
+)
 from lambdallm_extension.domain.budget_windows import window_at
 from lambdallm_extension.server import checks
 from lambdallm_wire import routes
@@ -20,10 +26,6 @@ ACTIONS = ("set", "raise", "stop", "go")
 
 NAME_MAX, ID_MAX = 64, 512
 """Letters; a principal has up to 512 bytes."""
-
-LIMIT_MAX_USD = 10**12
-PICO_USD_MAX = LIMIT_MAX_USD * 10**12
-"""A limit above a million million dollars is a mistake."""
 
 DAYS_MAX = 400
 """In one request: as long as spending is kept."""
@@ -57,8 +59,12 @@ def _check_change(message: Message) -> None:
         _check_name(name)
     if "scope" in message:
         _check_scope(scope)
-    if "id" in message and not 0 < len(_text(message, "id")) <= ID_MAX:
+    scope_id = _text(message, "id")
+    if "id" in message and not 0 < len(scope_id) <= ID_MAX:
         reason = f"An id has 1 to {ID_MAX} letters."
+        raise errors.InvalidRequestError(reason)
+    if scope == "model" and scope_id and "/" not in scope_id.partition(":")[0]:
+        reason = f"A model is called as it is asked: provider/model, not {scope_id!r:.80}."
         raise errors.InvalidRequestError(reason)
     if action in ("stop", "go"):
         _check_switch(name, scope, has_id="id" in message)
@@ -79,7 +85,7 @@ def _check_values(message: Message, name: str, *, has_limit: bool) -> None:
     if not name:
         raise errors.InvalidRequestError("The name of the budget is missing.")
     limit = message.get("limit_pico_usd")
-    if has_limit and not (type(limit) is int and 0 <= limit <= PICO_USD_MAX):
+    if has_limit and not (type(limit) is int and 0 <= limit <= LIMIT_MAX_PICO_USD):
         reason = f"A limit is a number of USD from 0 to {LIMIT_MAX_USD:,}."
         raise errors.InvalidRequestError(reason)
     for field, choices in (("window", WINDOWS), ("on_exceeded", REACTIONS)):

@@ -59,6 +59,7 @@ class Account:
         self.standing = Standing()
         self.pk = keys.budget_pk(budget.name, scope_id, window.name)
         self.asked_ms = 0
+        self.failed_ms = 0
         self.warned: set[int] = set()
         self._lock = Lock()
         self._asking = Lock()
@@ -75,6 +76,10 @@ class Account:
     def limit(self) -> int | None:
         """In pico-USD; None: there is none."""
         return self.budget.limit_of(self.scope_id)
+
+    def counts_by(self, rule: Budget) -> bool:
+        """Say whether a rule has the same windows; a changed one may have others."""
+        return (rule.window, rule.time_zone) == (self.budget.window, self.budget.time_zone)
 
     @property
     def percent(self) -> int:
@@ -121,8 +126,15 @@ class Account:
             self._changed = True
 
     def reserve_offline(self, needed: int) -> bool:
-        """Take it from the allowance; it is granted then without anybody having been asked."""
+        """Take it from the allowance; it is granted then without anybody having been asked.
+
+        A budget that only warns blocks nothing: what it lacks then is leased later (`make_up`).
+        """
         with self._lock:
+            if self._warns:
+                self._lease = self._lease._replace(reserved=self._lease.reserved + needed)
+                self._changed = True
+                return True
             if self._offline + needed > self.budget.allowance_pico_usd:
                 return False
             self._offline += needed
@@ -178,6 +190,15 @@ class Account:
                     return True
         message = "Others lease this budget at the same time; try again."
         raise errors.StoreUnavailableError(message)
+
+    def make_up(self, store: Store, clock: Clock, deadline_ms: int) -> None:
+        """Lease what a budget that only warns let through while nobody could be asked.
+
+        Raises:
+            StoreError: Nobody knows.
+        """
+        if self._warns and self._lease.left < 0:
+            self.ask(0, store, clock, deadline_ms)
 
     def look(self, store: Store, clock: Clock, deadline_ms: int) -> None:
         """Read how it stands.
@@ -263,6 +284,10 @@ class Account:
             lease = self._lease
             return not (self._changed or lease.reserved or lease.granted - lease.spent > 0)
 
+    @property
+    def _warns(self) -> bool:
+        return self.budget.on_exceeded == "warn"
+
     def _lack(self, needed: int) -> int:
         return needed - self._lease.left
 
@@ -283,9 +308,7 @@ class Account:
 
     def _addition(self, size: int) -> Add:
         limit = self.limit or 0
-        condition = Condition()
-        if self.budget.on_exceeded != "warn":
-            condition = Condition(at_most={"leased": limit - size})
+        condition = Condition() if self._warns else Condition(at_most={"leased": limit - size})
         return Add(
             Key(self.pk, keys.HEAD),
             {"leased": size, "leases": 0 if self._counted else 1},

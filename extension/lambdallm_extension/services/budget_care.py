@@ -181,6 +181,9 @@ class BudgetCare:
                 f"much: `lambdallm budget set {name} --scope organisation --limit 50`. To change "
                 "one of a lambdallm.yaml, run this where that file is."
             )
+        scope = given.get("scope", "" if rule is None else rule.scope)
+        if scope == "organisation" and given.get("only", "" if rule is None else rule.only):
+            return _refused("The organisation has no id: no call would belong to such a budget.")
         if rule is None:
             usual = {"only": "", "window": "day", "on_exceeded": "block", "time_zone": "UTC"}
             given = {**usual, **given}

@@ -16,7 +16,7 @@ from lambdallm_extension import errors
 from lambdallm_extension.domain.budget_windows import window_at
 from lambdallm_extension.domain.budgets import WARN_PERCENTS
 from lambdallm_extension.services.budget_accounts import Account
-from lambdallm_extension.services.budget_rules import STOP_NAME
+from lambdallm_extension.services.budget_rules import RETRY_MS, STOP_NAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ class Budgets:
         for account in accounts:
             ends = last or id(account) in over
             try:
+                account.make_up(self._store(), self._clock, deadline_ms)
                 account.give_back(self._store(), self._clock, deadline_ms, all_=ends)
                 if tell or ends:
                     self._tell(account, now_ms, deadline_ms)
@@ -157,11 +158,15 @@ class Budgets:
         if account.limit is None or account.reserve(needed):
             return
         now_ms = self._clock.epoch_ms()
+        warns = account.budget.on_exceeded == "warn"
+        if warns and 0 <= now_ms - account.failed_ms < RETRY_MS and account.reserve_offline(needed):
+            return  # no call waits again and again for what would not refuse it
         try:
             room = account.ask(
                 needed, self._store(), self._clock, min(deadline_ms, now_ms + ASK_MS)
             )
         except errors.StoreError:
+            account.failed_ms = self._clock.epoch_ms()
             if account.reserve_offline(needed):
                 return
             raise
@@ -176,13 +181,14 @@ class Budgets:
             return account
         with self._lock:
             account = self._accounts.get(key)
-            window = None if account is None else account.window
-            if window is None or not window.holds(now_ms):
+            if account is None or not (account.window.holds(now_ms) and account.counts_by(rule)):
                 try:
                     window = window_at(rule.window, now_ms, rule.time_zone)
                 except ValueError as error:
                     message = f"The budget {rule.name!r} cannot hold, so nothing is spent: {error}"
                     raise errors.SettingError(message) from None
+            else:
+                window = account.window
             if account is None or account.window != window:
                 if account is not None:
                     self._closed.append(account)

@@ -146,6 +146,7 @@ class Call:
         self._let_go(lost=False)  # of an attempt that never came to be sent
         self._scopes = self.totals.scopes()
         reserved: dict[str, Value] = {}
+        self._books.prices.prepare(model)  # a budget refuses what nobody knows the price of
         spending, body = self._books.spending, self._body
         if spending is not None and not free:
             self._reservation = self._admit(
@@ -157,7 +158,6 @@ class Call:
             if self._reservation is not None:
                 reserved = {"reserved_pico_usd": self._reservation.pico_usd}
         self.attempts += 1
-        self._books.prices.prepare(model)
         self._record(model, "intent", **reserved)
 
     def _admit(

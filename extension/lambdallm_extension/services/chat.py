@@ -157,7 +157,7 @@ class Chat:
             totals,
             deadline_ms=deadline_ms,
             operation="chat",
-            body=partial(_for, request),
+            body=partial(_bounded, request),
         )
         attempts = Attempts(
             self._candidates(request, call, deadline_ms),
@@ -206,7 +206,7 @@ class Chat:
             begun.call.totals,
             deadline_ms=begun.deadline_ms,
             operation="chat",
-            body=partial(_for, begun.request),
+            body=partial(_bounded, begun.request),
         )
         left_behind = LeftBehind(record, book, self._streams, begun.counted, begun.call)
         return Hedge(left_behind, after_ms=after_ms, deadline_ms=begun.deadline_ms)
@@ -282,6 +282,12 @@ def _for(request: ChatRequest, candidate: Candidate | None) -> ChatRequest:
         return request
     usual = {"max_tokens": MAX_TOKENS_DEFAULT, **candidate.parameters}
     return cast("ChatRequest", {**usual, **request, "region": candidate.region})
+
+
+def _bounded(request: ChatRequest, candidate: Candidate | None) -> dict[str, object]:
+    """Return what says how much a call can use, in the form of Converse, which its content has."""
+    asked = _for(request, candidate)
+    return {**asked, "inferenceConfig": {"maxTokens": asked.get("max_tokens")}}
 
 
 def _is_bound_to_its_model(request: ChatRequest) -> bool:

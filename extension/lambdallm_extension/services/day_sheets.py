@@ -124,15 +124,20 @@ class DaySheets:
             if self._sheets:
                 overhead = self._overhead.pico_usd
                 self._sheets[-1].overhead_after_pico_usd = overhead
-            self._sheets.append(self._reopened(day) or DaySheet(day, overhead))
+            self._sheets.append(self._reopened(day, overhead) or DaySheet(day, overhead))
             del self._sheets[:-WAITING_MAX]
         return self._sheets[-1]
 
-    def _reopened(self, day: int) -> DaySheet | None:
-        """Take a sheet up again whose day has come back: the clock was set."""
+    def _reopened(self, day: int, overhead_pico_usd: int) -> DaySheet | None:
+        """Take a sheet up again whose day has come back: the clock was set.
+
+        What was caused between is another day's.
+        """
         found = next((sheet for sheet in self._sheets if sheet.day == day), None)
         if found is not None:
             self._sheets.remove(found)
+            found.overhead_before_pico_usd = overhead_pico_usd - self._overhead_of(found)
+            found.overhead_after_pico_usd = None
         return found
 
     def _overhead_of(self, sheet: DaySheet) -> int:

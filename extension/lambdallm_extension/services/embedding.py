@@ -117,10 +117,8 @@ class _Begun(NamedTuple):
         return self.attempts.candidate.model == self.kind[0]
 
     def texts(self) -> list[str]:
-        """Return those to ask the candidate for; of another model than the first all."""
-        if not self.of_first_model:
-            return [*self.known]
-        return [text for text, vector in self.known.items() if vector is None]
+        """Return those to ask the candidate for."""
+        return _asked_of(self.attempts.candidate.model, self.kind, self.known)
 
     def check(self, answer: EmbedAnswer) -> EmbedAnswer:
         """Return an answer that has a vector for each of these texts.
@@ -179,7 +177,10 @@ class Embedding:
             totals,
             deadline_ms=deadline_ms,
             operation="embeddings",
-            body=lambda _: {"texts": [text for text in known if known[text] is None]},
+            body=lambda candidate: {
+                **(request.get("additional_fields") or {}),
+                "texts": _asked_of(candidate.model if candidate else "", kind, known),
+            },
         )
         own = request.get("own_providers")
         attempts = Attempts(
@@ -231,6 +232,13 @@ class Embedding:
             cost_pico_usd=settled.cost_pico_usd,
             latency_ms=self._books.clock.epoch_ms() - begun.started_ms,
         )
+
+
+def _asked_of(model: str, kind: Kind, known: dict[str, list[float] | None]) -> list[str]:
+    """Return the texts to ask a model for: without a vector; of another than the first all."""
+    if model != kind[0]:
+        return [*known]
+    return [text for text, vector in known.items() if vector is None]
 
 
 def _ask(begun: _Begun, candidate: Candidate) -> EmbedAnswer:

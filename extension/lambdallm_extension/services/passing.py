@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 ANSWER_MAX_BYTES = 33_554_432
 """Of an answer that is not streamed; images as Base64 are the largest."""
 
+_CONVERSE = ("/converse", "/converse-stream")
+
 OK = 200
 NOT_TAKEN = (400, 422)
 """How servers refuse a field that they do not know."""
@@ -293,11 +295,17 @@ def _forward(passage: Passage, deadline_ms: int) -> tuple[Passage, RawReply]:
 
 
 def _body_of(passage: Passage) -> Any:
-    """Return a request as JSON tells it, None where it is none: then nothing bounds it."""
+    """Return a request as JSON tells it, None where it is none: then nothing bounds it.
+
+    One of Converse has its form, whatever stands beside what that API reads.
+    """
     try:
-        return plain_json.loads(passage.request.body)
+        body = plain_json.loads(passage.request.body)
     except (ValueError, RecursionError):
         return None
+    if isinstance(body, dict) and passage.request.path.endswith(_CONVERSE):
+        return {"messages": [], "inferenceConfig": {}, **body}
+    return body
 
 
 def _plain(headers: Headers, body: bytes) -> bytes:

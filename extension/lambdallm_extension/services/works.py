@@ -187,10 +187,15 @@ class Work:
         told = counts.calls or counts.errors or counts.blocked
         return self._report(LATE, counts) if told else None
 
+    def _billed_as(self) -> str:
+        """Return the invocation that Lambda knows: a forked child's is `REQUEST.PID` here."""
+        forked = self.begin.get("forked") is True
+        return self.request_id.rpartition(".")[0] if forked else self.request_id
+
     def _report(self, ending: Ending, counts: Counts) -> InvocationReport:
         return counts.report(
             work_id=self.work_id,
-            request_id=self.request_id,
+            request_id=self._billed_as(),
             environment_id=self._reported_as,
             outcome=ending.outcome,
             epoch_ms=self._clock.epoch_ms(),

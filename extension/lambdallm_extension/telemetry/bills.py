@@ -23,12 +23,16 @@ def place_of(settings: Settings) -> Place:
     """Return what decides the price of this environment's invocations."""
     from lambdallm_extension.domain.compute_prices import Place, storage_mb
 
-    storage = posix.statvfs("/tmp")  # noqa: S108 - what Lambda bills is this very folder
+    try:
+        storage = posix.statvfs("/tmp")  # noqa: S108 - what Lambda bills is this very folder
+        size_mb = storage.f_blocks * storage.f_frsize >> 20
+    except OSError:
+        size_mb = 0  # nobody can tell how large it is, so it counts as the one that is free
     return Place(
         settings.region,
         posix.uname().machine,
         settings.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", ""),
-        storage_mb(storage.f_blocks * storage.f_frsize >> 20),
+        storage_mb(size_mb),
     )
 
 

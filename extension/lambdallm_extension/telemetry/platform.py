@@ -4,14 +4,16 @@
         └─ refused, silent: no listener, and nothing that needs one
 
 On Lambda the platform does not come from loopback, so this listens at the address that the
-environment has for `sandbox.localdomain`, and there alone. Whatever comes is small, short and
-checked; one connection is served at a time, for a second at most. Nobody waits for any of this.
+environment has for `sandbox.localdomain`, and there alone, under a path that only the platform is
+told: whoever makes the function fetch an address of his choice does not guess it. Whatever comes is
+small, short and checked; one connection is served at a time, for a second at most. Nobody waits.
 """
 
 from __future__ import annotations
 
 import _socket
 import _thread
+import posix
 import time
 
 from lambda_runtime_api import http1, telemetry
@@ -50,6 +52,9 @@ SECONDS_MAX = 1.0
 PAUSE_SECONDS = 1.0
 """After a connection could not be taken, for want of a file descriptor: others need them more."""
 
+PATH_BYTES = 16
+"""Of chance, in the path."""
+
 BACKLOG = 8
 NOT_SUPPORTED = 202
 """Answered where there is no Telemetry API, as by AWS's Runtime Interface Emulator."""
@@ -72,9 +77,9 @@ def subscribe(client: ExtensionClient, take: Take, log: Log) -> bool:
         log(f"What invocations are billed for is not known ({error.strerror}).")
         return False
     try:
-        port = listener.getsockname()[1]
-        client.subscribe(telemetry.PATH, telemetry.subscription(port))
-        _thread.start_new_thread(serve, (listener, take, log))
+        port, path = listener.getsockname()[1], f"/{posix.urandom(PATH_BYTES).hex()}"
+        client.subscribe(telemetry.PATH, telemetry.subscription(port, path))
+        _thread.start_new_thread(serve, (listener, path, take, log))
     except (ApiRefusedError, OSError, http1.ProtocolError, RuntimeError) as error:
         listener.close()
         if not (isinstance(error, ApiRefusedError) and error.status == NOT_SUPPORTED):
@@ -136,8 +141,8 @@ def listen(host: str) -> _socket.socket:
     return listener
 
 
-def serve(listener: _socket.socket, take: Take, log: Log) -> None:
-    """Take batches, one after the other, until the listener is closed."""
+def serve(listener: _socket.socket, path: str, take: Take, log: Log) -> None:
+    """Take batches that come to a path, one after the other, until the listener is closed."""
     while True:
         try:
             descriptor, _ = listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001 - as `socket` does
@@ -148,7 +153,7 @@ def serve(listener: _socket.socket, take: Take, log: Log) -> None:
             continue
         connection = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, descriptor)
         try:
-            status = _answer(connection, take)
+            status = _answer(connection, take, path)
             connection.settimeout(SECONDS_MAX)
             connection.sendall(http1.encode_response(status, [("connection", "close")]))
         except OSError:
@@ -159,7 +164,7 @@ def serve(listener: _socket.socket, take: Take, log: Log) -> None:
             connection.close()
 
 
-def _answer(connection: _socket.socket, take: Take) -> int:
+def _answer(connection: _socket.socket, take: Take, path: str) -> int:
     """Read one batch, hand it on, and return the status to answer."""
     until = time.monotonic() + SECONDS_MAX
 
@@ -177,6 +182,8 @@ def _answer(connection: _socket.socket, take: Take) -> int:
         request, body = http1.receive(reader, recv)
         if not isinstance(request, http1.Request) or request.method != "POST":
             return 405
+        if request.target != path:
+            return 404
         events = telemetry.read_events(plain_json.loads(body))
     except http1.ProtocolError as error:
         return error.status

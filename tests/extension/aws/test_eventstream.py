@@ -9,6 +9,7 @@ import pytest
 from botocore.eventstream import EventStreamBuffer, ParserError
 from hypothesis import given, settings, strategies as st
 
+from fakes.thoroughness import examples
 from lambdallm_extension.aws.eventstream import (
     MESSAGE_MAX_BYTES,
     DamagedStreamError,
@@ -85,7 +86,7 @@ def test_garbage_is_refused_or_waited_for_as_botocore_does(data):
 
 
 @given(st.binary(max_size=60), st.binary(max_size=20))
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_headers_that_cannot_be_are_refused(block, payload):
     """With right checksums; botocore takes a value that is cut off by its message's end."""
     prelude = struct.pack("!II", 16 + len(block) + len(payload), len(block))

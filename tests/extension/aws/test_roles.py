@@ -8,7 +8,6 @@ import pytest
 from botocore.config import Config
 
 from fakes.api_server import ApiServer, Reply
-from fakes.ministack import serve_ministack
 from lambdallm_extension.aws.credentials import CredentialSource
 from lambdallm_extension.aws.roles import AssumedRole
 from lambdallm_extension.errors import SettingError
@@ -113,9 +112,8 @@ def test_boto3_asks_the_same(role, sts):
     assert sts.asked[0].target == sts.asked[1].target
 
 
-def test_somebody_elses_sts_gives_credentials(tmp_path, clock):
-    with serve_ministack(tmp_path) as endpoint:
-        credentials = make_role(endpoint, clock).current()
+def test_somebody_elses_sts_gives_credentials(ministack, clock):
+    credentials = make_role(ministack, clock).current()
 
     assert credentials.access_key_id.startswith("ASIA")
     assert credentials.session_token

@@ -16,9 +16,8 @@ from botocore.config import Config
 from botocore.credentials import Credentials as BotocoreCredentials
 from hypothesis import given, settings as hypothesis_settings, strategies as st
 
-from fakes.ministack import serve_ministack
-from fakes.moto_server import serve_moto
 from fakes.s3_proxy import Refusal, S3Proxy
+from fakes.thoroughness import examples
 from lambdallm_extension.aws.credentials import CredentialSource
 from lambdallm_extension.aws.s3 import Bucket, Location, address_of, parse_location
 from lambdallm_extension.aws.signing import Credentials, sign
@@ -28,18 +27,6 @@ from lambdallm_extension.settings import Settings, SystemClock
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 NAME = "objects-of-tests"
 REGIONS = ["us-west-2", "eu-central-1", "cn-north-1", "us-gov-west-1", "us-iso-east-1"]
-
-
-@pytest.fixture(scope="module")
-def ministack(tmp_path_factory):
-    with serve_ministack(tmp_path_factory.mktemp("ministack")) as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(scope="module")
-def moto():
-    with serve_moto() as endpoint:
-        yield endpoint
 
 
 @pytest.fixture(params=["ministack", "moto"])
@@ -197,7 +184,7 @@ def test_an_endpoint_of_ones_own_is_asked_by_path():
     assert url == "http://127.0.0.1:9000/plain-bucket/prefix/key"
 
 
-@hypothesis_settings(max_examples=100, deadline=None)
+@hypothesis_settings(max_examples=examples(100), deadline=None)
 @given(
     parts=st.lists(
         st.text("abcXYZ019-_.", min_size=1, max_size=9).filter(

@@ -1,14 +1,11 @@
 """Where keys are kept: secrets and parameters of servers that others wrote, variables, literals."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
 
-from fakes.ministack import serve_ministack
-from fakes.moto_server import serve_moto
 from lambdallm_extension.aws.credentials import CredentialSource
 from lambdallm_extension.aws.secrets import Secrets
 from lambdallm_extension.errors import SettingError
@@ -23,21 +20,9 @@ KEY = "sk-Zm9vYmFy0123456789"
 REGION = "eu-west-1"
 
 
-@pytest.fixture(scope="session")
-def secrets_of_ministack(tmp_path_factory: Any) -> Iterator[str]:
-    with serve_ministack(tmp_path_factory.mktemp("ministack-secrets")) as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(scope="session")
-def secrets_of_moto() -> Iterator[str]:
-    with serve_moto() as endpoint:
-        yield endpoint
-
-
 @pytest.fixture(params=["moto", "ministack"])
 def aws(request: pytest.FixtureRequest) -> str:
-    endpoint: str = request.getfixturevalue(f"secrets_of_{request.param}")
+    endpoint: str = request.getfixturevalue(request.param)
     return endpoint
 
 
@@ -91,10 +76,10 @@ def test_secrets_of_every_form_are_read(aws: str) -> None:
         secrets.resolve(f"{plain}#api_key", soon())
 
 
-def test_a_parameter_is_read_decrypted(secrets_of_moto: str) -> None:  # ministack takes no ARN
-    secrets = open_secrets(secrets_of_moto)
+def test_a_parameter_is_read_decrypted(moto: str) -> None:  # ministack takes no ARN
+    secrets = open_secrets(moto)
     name = f"/models/key-{id(secrets)}"
-    client("ssm", secrets_of_moto).put_parameter(Name=name, Value=KEY, Type="SecureString")
+    client("ssm", moto).put_parameter(Name=name, Value=KEY, Type="SecureString")
 
     assert secrets.resolve(f"arn:aws:ssm:{REGION}:123456789012:parameter{name}", soon()) == KEY
 

@@ -10,6 +10,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 from hypothesis import example, given, settings, strategies as st
 
+from fakes.thoroughness import examples
 from lambdallm_extension.aws.signing import Credentials, encode_label, sign
 
 HOST = "service.eu-central-1.amazonaws.com"
@@ -56,7 +57,7 @@ def botocore_signature(*, method, path, query, headers, body, credentials, regio
     return theirs, epoch_ms
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(
     method=st.sampled_from(["GET", "POST", "PUT", "DELETE"]),
     path=PATHS,

@@ -214,6 +214,9 @@ def test_a_tool_that_the_function_carries_out_is_told_to_the_model() -> None:
         ({"inputText": "x"}, ""),
         ({"tools": [{"type": "function", "name": "f", "model": "x"}]}, ""),
         ({"inputImage": "", "singleEmbeddingParams": 5, "fallbacks": []}, ""),
+        ({"additional_fields": {"fallbacks": [{"model": "claude-opus-4-8"}]}}, "other models"),
+        ({"additional_fields": {"performanceConfig": {"latency": "optimized"}}}, "latency"),
+        ({"additional_fields": 5}, ""),
     ],
     ids=lambda value: str(value)[:60],
 )
@@ -222,6 +225,18 @@ def test_what_is_billed_by_other_prices_is_said(body: dict[str, Any], said: str)
 
     assert said in unpriced
     assert bool(said) == bool(unpriced)
+
+
+@pytest.mark.parametrize(
+    ("effort", "output"), [("", 9), ("none", 9), ("medium", 9), ("high", None), ("xhigh", None)]
+)
+def test_a_limit_that_is_left_out_on_the_way_bounds_nothing(
+    effort: str, output: int | None
+) -> None:
+    body = {"messages": TEXT, "max_tokens": 9, "reasoning": {"effort": effort}}
+
+    assert bound_of(body, "bedrock/us.amazon.nova-2-lite-v1:0").output_tokens == output
+    assert bound_of(body, "openai/gpt-5").output_tokens == 9
 
 
 def test_a_text_counts_as_what_it_is_folded_into() -> None:

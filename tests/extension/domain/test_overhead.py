@@ -13,7 +13,7 @@ def test_a_million_of_each_costs_what_the_price_lists_say() -> None:
     for act, dollars in (
         (lambda overhead: overhead.write(1_000_000 * 1_000), "0.625"),
         (lambda overhead: overhead.read(1_000_000 * 1_000), "0.125"),
-        (lambda overhead: overhead.log("x" * (1_000_000_000 - 26)), "0.5"),
+        (lambda overhead: [overhead.log("x" * (1_000_000 - 26)) for _ in range(1_000)], "0.5"),
         (lambda overhead: [overhead.object_written() for _ in range(1_000)], "0.005"),
         (lambda overhead: [overhead.object_read() for _ in range(1_000)], "0.0004"),
     ):

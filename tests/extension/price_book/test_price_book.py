@@ -168,6 +168,13 @@ def test_a_geography_without_a_row_pays_the_models_highest_price():
     assert not find(f"us.{base}", NOW_MS).rule
 
 
+def test_a_geography_without_a_tier_does_not_say_that_it_has_no_row():
+    price = find("eu.amazon.nova-2-lite-v1:0", NOW_MS, tier="priority")
+
+    assert price.key != "eu.amazon.nova-2-lite-v1:0"
+    assert "eu.amazon.nova-2-lite-v1:0 has no price on this tier" in price.rule
+
+
 def test_a_model_that_was_trained_on_has_the_price_of_its_kind():
     price = find("openai/ft:gpt-4o-mini-2024-07-18:my-org:my-name:AbC123", NOW_MS)
 

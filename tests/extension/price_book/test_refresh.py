@@ -8,7 +8,6 @@ import boto3
 import pytest
 
 from fakes.clocks import HandClock
-from fakes.moto_server import serve_moto
 from fakes.waiting import until
 from lambdallm_extension.aws.credentials import CredentialSource
 from lambdallm_extension.ports import Used
@@ -32,12 +31,6 @@ def edition(version, price=77):
 
 
 NEWER = 1_000
-
-
-@pytest.fixture(scope="module")
-def moto():
-    with serve_moto() as endpoint:
-        yield endpoint
 
 
 class Shelf:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from fakes.ministack import serve_ministack
 from lambdallm.testing.model_server import ModelServer
 from lambdallm_extension.aws.credentials import CredentialSource
 from lambdallm_extension.aws.secrets import Secrets
@@ -67,10 +66,3 @@ def bedrock(open_named, serve) -> Callable[..., Provider]:
 @pytest.fixture
 def deadline_ms() -> int:
     return SystemClock().epoch_ms() + 20_000
-
-
-@pytest.fixture(scope="session")
-def ministack(tmp_path_factory) -> Iterator[str]:
-    """Endpoint of somebody else's Bedrock, in a child process."""
-    with serve_ministack(tmp_path_factory.mktemp("ministack")) as endpoint:
-        yield endpoint

@@ -12,6 +12,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from hypothesis import given, settings, strategies as st
 
+from fakes.thoroughness import examples
 from lambdallm.testing.model_server import Answer, ModelServer
 from lambdallm_extension.providers.bedrock.reply import decode
 from lambdallm_extension.settings import SystemClock
@@ -187,7 +188,7 @@ def signed_parts(authorization):
 
 
 @given(model_id=model_ids, turns=messages, given_options=options)
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_requests_are_equal(ours, boto, server, model_id, turns, given_options):
     boto.client.converse(modelId=model_id, **as_boto(turns, given_options))
     ours.chat(
@@ -256,7 +257,7 @@ replies = st.fixed_dictionaries(
 
 
 @given(reply=replies)
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_replies_are_understood_alike(boto, reply):
     boto.reply = json.dumps(reply).encode()
     theirs = boto.client.converse(modelId="us.amazon.nova-micro-v1:0", messages=[])

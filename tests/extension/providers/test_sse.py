@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from openai._streaming import SSEDecoder
 
+from fakes.thoroughness import examples
 from lambdallm_extension.providers.sse import EVENT_MAX_BYTES, EventReader, EventTooLongError
 
 
@@ -83,7 +84,7 @@ def test_nothing_that_comes_makes_it_fail(pieces: list[bytes]) -> None:
     read(*pieces)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     st.lists(
         st.tuples(

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from fakes.api_server import load
+from fakes.thoroughness import examples
 from lambdallm_extension.errors import ProviderError
 from lambdallm_extension.providers import find_dialect
 
@@ -79,7 +80,7 @@ def damaged(draw, name: str) -> list[bytes]:
 
 
 @pytest.mark.parametrize("name", DIALECTS)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(data=st.data())
 def test_damaged_events_end_in_a_typed_error_or_an_answer(name: str, data) -> None:
     pieces = data.draw(damaged(name))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from fakes.thoroughness import examples
 from lambdallm_extension import engine as engines
 from lambdallm_extension.server.http import Server, listen
 from lambdallm_extension.settings import Settings
@@ -117,7 +118,7 @@ def converse(ask: Ask, session: str, extra: Callable[[str], dict[str, Any]]) -> 
 
 
 @given(data=st.data())
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_message_may_carry_fields_that_nobody_knows(ask: Ask, data: st.DataObject) -> None:
     def extra(kind: str) -> dict[str, Any]:
         unknown = st.text(max_size=12).filter(lambda name: name not in KNOWN[kind])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from fakes.budget_bench import USD, Bench, daily
@@ -249,3 +251,40 @@ def test_one_environment_of_all_says_that_a_part_is_gone() -> None:
 
     assert [line.partition(" is leased")[2][:7] for line in bench.said] == [" to 60 ", " to 90 "]
     assert "$6.00 of $10.00" in bench.said[0]
+
+
+@pytest.mark.parametrize("fault", ["throttled", "unsent", "lost", "late"])
+def test_one_that_only_warns_blocks_nothing_while_nobody_can_be_asked(fault: str) -> None:
+    bench = Bench(daily(USD, on_exceeded="warn"))
+    budgets = bench.environment()
+    bench.store.plan = [fault] * 100
+    for _ in range(20):
+        bench.admit(budgets, USD).settle(USD)
+    asked = bench.asked
+    with pytest.raises(errors.StoreError):
+        bench.flush(budgets)
+    bench.store.plan = []
+    bench.flush(budgets, last=True)
+
+    assert asked == 1, "no call waits for what the one before has waited for"
+    assert bench.rows(budgets)[0]["spent"] == 20 * USD
+    assert bench.head(budgets)["leased"] >= 20 * USD, "it is made up for"
+
+
+@pytest.mark.parametrize(
+    "change", [{"window": "month"}, {"window": "all"}, {"time_zone": "Pacific/Auckland"}], ids=str
+)
+def test_a_budget_whose_windows_are_changed_is_one_account_everywhere(change: Any) -> None:
+    bench = Bench(daily())
+    warm = bench.environment("warm")
+    bench.admit(warm, USD).settle(USD)
+    bench.rules[0] = daily(5 * USD)._replace(**change)
+    bench.admit(warm, 3 * USD).settle(3 * USD)
+    cold = bench.environment("cold")
+
+    assert warm.accounts({})[0].window == cold.accounts({})[0].window
+    bench.admit(cold, USD).settle(USD)
+    with pytest.raises(errors.BudgetExceededError):
+        bench.admit(cold, 2 * USD)
+    bench.flush(warm, last=True)
+    assert [account.lease.left for account in warm.known()] == [0], "of the other window, too"

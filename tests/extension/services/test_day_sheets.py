@@ -143,6 +143,19 @@ def test_a_clock_that_is_set_back_over_midnight_loses_nothing() -> None:
     assert world.calls == 4
 
 
+def test_a_clock_that_goes_to_and_fro_over_midnight_tells_all_overhead_once() -> None:
+    world = Environments()
+    sheets = world.environment()
+    for days in (0, 1, -1, 1, 0, -1):
+        world.clock.jump("wall", days * 86_400)
+        sheets.book({}, ONE)
+        world.overhead.write(1_000)
+        world.flush(sheets, last=True)
+
+    told = sum(day["overhead_pico_usd"] for day in world.read())
+    assert told == world.overhead.pico_usd == 6 * 625_000
+
+
 def test_beyond_so_many_names_they_count_together() -> None:
     world = Environments()
     sheets = world.environment()

@@ -179,3 +179,30 @@ def test_a_vector_that_is_replaced_is_counted_once() -> None:
     cache.put(("m", "", 0, "{}", "b"), [2.0] * 60)
 
     assert cache.get(("m", "", 0, "{}", "a")) == [1.0] * 60
+
+
+class Bounds:
+    """What a budget is told that calls can use, in the place of `services.spending.Spending`."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def admit(self, model: str, body: Any, scopes: Any, **_: Any) -> None:
+        self.told.append((model, body()))
+
+
+def test_a_budget_is_told_all_that_a_model_is_asked_for() -> None:
+    """Also of a fallback, which has no use for the first one's vectors."""
+    alias = ModelAlias("bedrock/one", fallbacks=("bedrock/two",))
+    desk = Desk(vectors, refused(400), vectors, vectors, models={"search": alias})
+    bounds: Any = Bounds()
+    desk.gateway.books.spending = bounds
+    desk.embed("a", "b", model="search")
+    fields = {"inputImage": "iVBOR"}
+    desk.embed("a", "b", "c", model="search", call_id="c2", max_retries=0)
+    desk.embed("d", model="search", call_id="c3", additional_fields=fields)
+
+    assert [(model[-3:], body["texts"]) for model, body in bounds.told] == [
+        ("one", ["a", "b"]), ("one", ["c"]), ("two", ["a", "b", "c"]), ("one", ["d"]),
+    ]  # fmt: skip
+    assert bounds.told[-1][1]["inputImage"] == "iVBOR"

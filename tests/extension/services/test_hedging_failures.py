@@ -89,12 +89,14 @@ def test_a_model_that_is_left_alone_is_no_second(
     (spare,) = gateway.candidates("b/spare")
     for _ in range(FAILURES_MIN):
         gateway.health.failed(spare, refused(503))
-    player = Player(gates.closed("first", ANSWER))
+    player = Player(gates.closed("first", ANSWER), ANSWER)
     asking = Asking(lambda: ask(gateway, player, counted))
     assert gates.reached["first"].wait(30)
+    until(lambda: len(player.asked) == 2)  # the first one again
     gates.open("first")
 
     assert asking.result()["model"] == "a/first"
+    assert player.asked == ["a/first", "a/first"]
 
 
 class EndedByTestError(Exception):

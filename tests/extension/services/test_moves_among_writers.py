@@ -173,7 +173,10 @@ def test_who_begins_meanwhile_is_refused_or_has_a_session_of_his_own(sessions: A
 
 
 @pytest.mark.usefixtures("pages")
-@pytest.mark.parametrize("killed_at", [STEPS_MAX, 6, 12, 18])
+@pytest.mark.parametrize(
+    "killed_at",
+    [STEPS_MAX, 12, *(pytest.param(each, marks=pytest.mark.slow) for each in (6, 18))],
+)
 @pytest.mark.parametrize("to", [TO, "lambda:eve"])
 def test_two_at_once_leave_it_whole_with_one_owner(sessions: Any, to: str, killed_at: int) -> None:
     """The other one comes in front of any step, and runs to his end, or is killed on his way."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from extension.price_book.test_profiles import MODEL as PROFILE, Bedrock
 from fakes.api_server import ApiServer, load
 from fakes.asked_engine import Api
 from fakes.waiting import until
@@ -129,6 +130,29 @@ def test_a_longer_answer_is_reserved_with_all_that_it_can_cost(api: Callable[...
     assert most[1] - most[0] >= 1_000 * OUTPUT_PICO_USD
 
 
+def test_what_additional_fields_allow_is_reserved_too(api: Callable[..., Api]) -> None:
+    with ModelServer([Failure(0)]) as server:
+        asked = api(server.url)
+        chat(asked, additional_fields={"max_tokens": 4_000})
+
+        until(lambda: not reserved(asked))
+        [(_, spent, _)] = leases(asked)
+        assert spent >= 4_000 * OUTPUT_PICO_USD * len(server.requests)
+
+
+def test_content_in_blocks_is_bounded_as_a_text_is(api: Callable[..., Api]) -> None:
+    said = [{"role": "user", "content": [{"text": "Hello"}]}]
+    most: list[float] = []
+    for messages in ([{"role": "user", "content": "Hello"}], said):
+        with ModelServer([Failure(0)]) as server:
+            asked = api(server.url)
+            chat(asked, messages=messages)
+            until(lambda asked=asked: not reserved(asked))  # type: ignore[misc]
+            most.append(leases(asked)[0][1] / len(server.requests))
+
+    assert most[1] - most[0] < 200 * OUTPUT_PICO_USD
+
+
 @pytest.mark.parametrize(
     ("recorded", "model", "output_pico_usd"),
     [
@@ -170,6 +194,19 @@ def test_each_of_a_hedged_call_is_paid_by_its_own_model(api: Callable[..., Api])
         spent = {account.scope_id: account.lease.spent for account in budgets.known()}
 
         assert spent == {MODEL: 9 * 35_000 + 9 * 140_000, OTHER: 9 * 60_000 + 2 * 240_000}
+
+
+def test_a_profile_of_ones_own_is_asked_about_before_a_budget_is(api: Callable[..., Api]) -> None:
+    control = Bedrock()
+    with ModelServer([Answer("Yes.", input_tokens=9, output_tokens=2)]) as server:
+        try:
+            asked = api(server.url, AWS_ENDPOINT_URL_BEDROCK=control.url)
+            status, reply = chat(asked, model=PROFILE)
+        finally:
+            control.close()
+
+        assert (status, len(control.asked)) == (200, 1), reply
+        assert leases(asked)[0][1] == reply["cost_pico_usd"] > 0
 
 
 @pytest.mark.parametrize("model", ["nobody/x", "openai/gpt-5-mini", "bedrock/arn:aws:none"])

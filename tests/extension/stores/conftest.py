@@ -7,8 +7,6 @@ import boto3
 import pytest
 
 from fakes.clocks import HandClock
-from fakes.ministack import serve_ministack
-from fakes.moto_server import serve_moto
 from fakes.redis_servers import RedisServer, serve_redis, serve_redis_cluster
 from lambdallm_extension.aws.credentials import CredentialSource
 from lambdallm_extension.ports import Key, Store
@@ -64,20 +62,18 @@ def open_s3(endpoint: str):
 
 
 @pytest.fixture(scope="session")
-def ministack(tmp_path_factory) -> Iterator[str]:
+def ministack(ministack: str) -> str:
     """Endpoint of a DynamoDB-compatible server in a child process, with the table."""
-    with serve_ministack(tmp_path_factory.mktemp("ministack")) as endpoint:
-        create_table(endpoint)
-        create_bucket(endpoint)
-        yield endpoint
+    create_table(ministack)
+    create_bucket(ministack)
+    return ministack
 
 
 @pytest.fixture(scope="session")
-def moto() -> Iterator[str]:
+def moto(moto: str) -> str:
     """Endpoint of moto's server in a thread, with the table."""
-    with serve_moto() as endpoint:
-        create_table(endpoint)
-        yield endpoint
+    create_table(moto)
+    return moto
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
+from fakes.thoroughness import examples
 from lambdallm_extension.errors import ConditionFailedError, StoreRefusedError
 from lambdallm_extension.ports import Add, Check, Condition, Item, Key, Put
 from lambdallm_extension.settings import SystemClock
@@ -124,5 +125,5 @@ def test_every_store_does_as_the_memory_store(other):
             self.same(lambda store: store.query(self.pk, "", deadline_ms=deadline_ms))
 
     run_state_machine_as_test(
-        Machine, settings=settings(max_examples=40, stateful_step_count=25, deadline=None)
+        Machine, settings=settings(max_examples=examples(40), stateful_step_count=25, deadline=None)
     )

@@ -56,14 +56,14 @@ class Environment:
         self.engine.invoked(request_id, int(time.time() * 1_000) + 20_000)
         self.work(request_id, works)
 
-    def work(self, request_id: str, works: int = 1) -> None:
+    def work(self, request_id: str, works: int = 1, **more: bool) -> None:
         """Ask a model in each unit of work."""
         deadline_ms = int(time.time() * 1_000) + 20_000
         for number in range(works):
             work = {
                 "wire_version": 4, "sdk_version": "0.1.0", "work_id": f"{request_id}#{number}",
                 "request_id": request_id, "deadline_epoch_ms": deadline_ms, "cold_start": False,
-                "session": None,
+                "session": None, **more,
             }  # fmt: skip
             self.ask("/v1/begin", work)
             call = {
@@ -124,6 +124,38 @@ def test_a_batch_of_many_records_has_one_row() -> None:
     assert row["TotalUSD"] == row["ComputeUSD"] + row["ModelUSD"] + sum(
         line["OverheadUSD"] for line in environment.lines
     )
+
+
+def test_what_a_forked_child_has_spent_is_its_invocations() -> None:
+    environment = Environment()
+    environment.invoke("r1")
+    environment.work("r1.4711", forked=True)
+    environment.engine.bills.take([REPORT])
+    *lines, row = environment.lines
+    environment.work("r1.4712", forked=True)
+    late = environment.lines[-1]
+
+    assert [line["requestId"] for line in (*lines, row, late)] == ["r1"] * 4
+    assert row["TotalUSD"] == row["ComputeUSD"] + row["ModelUSD"] + sum(
+        line["OverheadUSD"] for line in (*lines, row)
+    )
+    assert late["TotalUSD"] == late["CostUSD"] + late["OverheadUSD"]
+
+
+def test_where_tmp_cannot_be_measured_it_is_the_one_that_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def statvfs(path: str) -> Any:
+        raise FileNotFoundError(2, "No such file or directory", path)
+
+    monkeypatch.setattr("posix.statvfs", statvfs)
+    environment = Environment()
+    environment.invoke("r1")
+    environment.engine.bills.take([RuntimeDone("r1", "timeout", 1_836.2)])
+    environment.engine.finish(1.0)
+
+    (row,) = environment.rows
+    assert row["ComputeUSD"] == Decimal("0.000015508364")
 
 
 def test_ten_thousand_bills_of_nobody_and_one_that_comes_twice() -> None:

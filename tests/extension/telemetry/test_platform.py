@@ -38,7 +38,7 @@ class Listening:
         self.fault: Exception | None = None
         self.listener = platform.listen("127.0.0.1")
         self.port = self.listener.getsockname()[1]
-        arguments = (self.listener, self._take, self.said.append)
+        arguments = (self.listener, "/", self._take, self.said.append)
         threading.Thread(target=platform.serve, args=arguments, daemon=True).start()
 
     def _take(self, events: list[Report | RuntimeDone]) -> None:
@@ -81,6 +81,7 @@ def test_a_batch_is_taken(listening: Listening) -> None:
     [
         (b"\x16\x03\x01\x02\x00\x01\x00", b"400"),
         (b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", b"405"),
+        (b"POST /other HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n[]", b"404"),
         (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}", b"400"),
         (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\n[1,", b"400"),
         (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n\xff\xff", b"400"),
@@ -140,7 +141,7 @@ def test_a_closed_listener_ends_its_thread() -> None:
     ended = threading.Event()
 
     def serve() -> None:
-        platform.serve(listener, lambda _events: None, lambda _sentence: None)
+        platform.serve(listener, "/", lambda _events: None, lambda _sentence: None)
         ended.set()
 
     threading.Thread(target=serve, daemon=True).start()
@@ -181,11 +182,11 @@ class Api:
 
     def _serve(self) -> None:
         connection, _ = self._listener.accept()
+        self._kept.append(connection)
         self.asked.append(http1.receive(http1.Reader(requests=True), connection.recv))
         status, body = self._answer
         if status is not None:
             connection.sendall(http1.encode_response(status, [], body))
-        self._kept.append(connection)
 
     def close(self) -> None:
         for opened in self._kept:
@@ -214,9 +215,10 @@ def test_a_subscription_that_fails_costs_one_sentence_where_it_is_not_usual(
     ((request, asked),) = api.asked
     assert (request.method, request.target) == ("PUT", "/2022-07-01/telemetry")
     assert request.header("lambda-extension-identifier") == "me"
-    port = int(json.loads(asked)["destination"]["URI"].rpartition(":")[2].strip("/"))
+    port, path = json.loads(asked)["destination"]["URI"].rpartition(":")[2].split("/")
     with socket.socket() as probe:
-        assert (probe.connect_ex(("127.0.0.1", port)) == 0) is subscribed
+        assert (probe.connect_ex(("127.0.0.1", int(port))) == 0) is subscribed
+    assert len(path) == 32, "nobody else guesses it"
     client.close()
     api.close()
 

@@ -204,6 +204,8 @@ def test_two_changes_at_once_both_hold(store: str) -> None:
         (["stop", "x", "--scope", "user"], 2, "Say what"),
         (["stop", "--scope", "user"], 2, "Say the id"),
         (["stop", "--scope", "planet", "--id", "x"], 2, "A scope is one of"),
+        (["stop", "--scope", "model", "--id", "us.amazon.nova-v1:0"], 2, "provider/model"),
+        (["set", "x", "--scope", "organisation", "--id", "a", "--limit", "5"], 1, "has no id"),
         (["stop", "--scope", "tag:a#b", "--id", "x"], 2, "A scope is one of"),
         (["set", "a#b", "--scope", "user", "--limit", "5"], 2, "letters, digits"),
         (["set", "x", "--scope", "user", "--limit", "-5"], 2, "no amount"),
@@ -229,6 +231,7 @@ def test_a_budget_of_one_is_not_raised_for_another(store: str) -> None:
     done("set", "users", "--scope", "user", "--limit", "1")
 
     assert "one limit" in run("raise", "all", "--to", "5", "--id", "x").stderr
+    assert "has no id" in run("set", "all", "--limit", "5", "--id", "x").stderr
     own = run("set", "users", "--id", "ada", "--window", "week")
     assert "nothing else" in own.stderr
     assert run("set", "all").exit_code == 1

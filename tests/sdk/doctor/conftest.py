@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import boto3
 import pytest
 import requests
-from botocore.loaders import JSONFileLoader
 from click.testing import CliRunner
 
 from fakes.aws_account import AwsAccount
@@ -41,16 +39,6 @@ class Diagnosis(NamedTuple):
 
 
 Diagnose = "Callable[..., Diagnosis]"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def models_read_once() -> Iterator[None]:
-    """Let botocore read each of its models once, and not for every session: half of the time."""
-    load = JSONFileLoader.load_file
-    read = functools.cache(lambda path: load(JSONFileLoader(), path))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(JSONFileLoader, "load_file", lambda _self, path: read(path))
-        yield
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from fakes.moto_server import make_table
 from fakes.session_commands import OWNER, listed, ran, run
 from lambdallm import Session, _settings
-from lambdallm_cli import sessions_files
+from lambdallm_cli import sessions_files, sessions_store
 
 
 def test_what_is_exported_comes_back_as_it_was(store: str, tmp_path: Path) -> None:
@@ -59,7 +59,10 @@ def test_an_export_that_was_interrupted_goes_on(store: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)  # others are what fails
-def test_an_export_that_fails_leaves_the_one_before(store: str, tmp_path: Path) -> None:
+def test_an_export_that_fails_leaves_the_one_before(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions_store, "ATTEMPTS_MAX", 1)  # each takes more than a second
     path = tmp_path / "a.jsonl"
     ran("export", str(path), "--store", store)
     before = path.read_bytes()

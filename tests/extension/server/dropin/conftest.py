@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fakes.aimock import serve_aimock
-from fakes.ministack import serve_ministack
 from fakes.served_engine import Gateway
 from fakes.tiny_llama import serve_tiny_llama
 from lambda_runtime_api.http1 import Request
@@ -60,12 +59,6 @@ def aimock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with serve_tiny_llama(tmp_path_factory.mktemp("llama")) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serve_ministack(tmp_path_factory.mktemp("ministack")) as url:
         yield url
 
 

@@ -19,6 +19,7 @@ from fakes.admission import (
     request,
     signed_by_botocore,
 )
+from fakes.thoroughness import examples
 from lambdallm_extension.server.dropin.authentication import Admission, Refusal
 from lambdallm_extension.settings import SystemClock
 
@@ -170,7 +171,7 @@ PIECES = ["AWS4-HMAC-SHA256 ", "Credential=",
           "0" * 64, "=", "/", ";", "é"]  # fmt: skip
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     authorization=st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=10).map("".join),
     date=st.sampled_from(["20261121T000000Z", "", "x", "20261121"]),

@@ -83,6 +83,17 @@ def converse(gateway: Gateway, *content: Any, **more: Any) -> object:
     return gateway.bedrock().converse(messages=messages, **options)
 
 
+def converse_raw(gateway: Gateway, **body: Any) -> object:
+    """Send what boto3 itself would not: fields that Converse has no use for."""
+
+    def replace(params: dict[str, Any], **_: Any) -> None:
+        params["body"] = json.dumps(body).encode()
+
+    client = gateway.bedrock()
+    client.meta.events.register("before-call.bedrock-runtime.Converse", replace)
+    return client.converse(modelId=BEDROCK_CLAUDE)
+
+
 def invoke(gateway: Gateway, model_id: str, **body: Any) -> object:
     return gateway.bedrock().invoke_model(modelId=model_id, body=json.dumps(body))
 
@@ -129,6 +140,10 @@ UNBOUNDED: list[Callable[[Gateway], object]] = [
     lambda gateway: converse(
         gateway, {"text": "Hello"}, additionalModelRequestFields={"max_tokens": 600_000}
     ),
+    lambda gateway: converse_raw(
+        gateway, messages=said([{"type": "text", "text": "Hello"}]), max_tokens=16
+    ),
+    lambda gateway: converse_raw(gateway, promptVariables={}, max_tokens=16),
     lambda gateway: gateway.bedrock().invoke_model(modelId=NOVA, body=b"no JSON"),
     lambda gateway: gateway.openai(max_retries=0).audio.speech.create(
         model="tts-1", voice="alloy", input="Hello"

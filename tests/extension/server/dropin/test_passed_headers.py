@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings, strategies as st
 
+from fakes.thoroughness import examples
 from lambda_runtime_api.http1 import Request
 from lambdallm_extension.server.dropin.passed_headers import client_headers, upstream_headers
 
@@ -39,7 +40,7 @@ def named(headers: list[tuple[str, str]]) -> set[str]:
     return {option.strip().lower() for one in options for option in one}
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(HEADERS)
 def test_what_goes_upstream(headers: list[tuple[str, str]]) -> None:
     dropped = {*HOP, *SECRET, *FRAMING, *named(headers)}
@@ -51,7 +52,7 @@ def test_what_goes_upstream(headers: list[tuple[str, str]]) -> None:
     assert metered == [*plain, ("accept-encoding", "identity")]
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(HEADERS)
 def test_what_goes_back(headers: list[tuple[str, str]]) -> None:
     dropped = {*HOP, *named(headers)}

@@ -9,11 +9,10 @@ import threading
 
 import pytest
 
+from fakes.every_store import STORES
 from fakes.moto_server import forget_items
 from lambdallm_extension.errors import ConditionFailedError
 from lambdallm_extension.ports import ALWAYS, Item, Key, Put
-
-STORES = ["memory", "sqlite", "ministack", "moto", "s3", "redis", "redis_cluster"]
 
 
 @pytest.fixture(params=STORES)

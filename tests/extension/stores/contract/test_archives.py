@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 
+from fakes.every_store import SLOW_OVER_MOTO
 from lambdallm_extension.domain import keys
 from lambdallm_extension.ports import Key
 from lambdallm_extension.services import session_pages
@@ -80,6 +81,7 @@ def session(store):
     return session_id, (texts, {"large": "m" * 40_000})
 
 
+@SLOW_OVER_MOTO
 def test_it_is_read_in_pages_put_in_in_parts_and_moved_in_steps(store, session, monkeypatch):
     monkeypatch.setattr(session_pages, "PAGE_BYTES", 300_000)
     session_id, whole = session
@@ -106,6 +108,7 @@ def test_it_is_read_in_pages_put_in_in_parts_and_moved_in_steps(store, session, 
     assert again == items
 
 
+@SLOW_OVER_MOTO
 def test_nothing_is_left_of_it(store, session):
     session_id, _ = session
     move(store, session_id, ("", TO))

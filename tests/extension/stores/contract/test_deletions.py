@@ -2,6 +2,7 @@
 
 import pytest
 
+from fakes.every_store import SLOW_OVER_MOTO
 from lambdallm_extension.errors import ConditionFailedError, StoreRefusedError
 from lambdallm_extension.ports import ABSENT, PRESENT, Condition, Item, Key, Put
 
@@ -84,6 +85,7 @@ def test_a_scan_finds_one_sort_key_in_all_partitions_of_a_prefix(put, scan, part
     assert scan(f"{partition}#nobody", "HEAD") == []
 
 
+@SLOW_OVER_MOTO
 def test_a_scan_of_many_pages_finds_each_item_once(store, scan, partition, deadline_ms, without):
     without("redis_cluster", "a transaction is in one partition")
     count = 510

@@ -9,6 +9,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.awsrequest import AWSResponse
 from hypothesis import given, settings, strategies as st
 
+from fakes.thoroughness import examples
 from lambdallm_extension.aws.credentials import CredentialSource
 from lambdallm_extension.errors import StoreRefusedError
 from lambdallm_extension.http_client.client import HttpReply
@@ -127,7 +128,7 @@ def agree(botocore_client):
     return check
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(key=KEYS)
 def test_reads_agree_with_botocore(agree, key):
     parameters = agree(lambda store: store.get(key, deadline_ms=0))
@@ -135,7 +136,7 @@ def test_reads_agree_with_botocore(agree, key):
     assert parameters["ConsistentRead"] is True
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     pk=TEXT.filter(bool), prefix=TEXT, reverse=st.booleans(), limit=st.none() | st.integers(1, 9)
 )
@@ -147,7 +148,7 @@ def test_queries_agree_with_botocore(agree, pk, prefix, reverse, limit):
     assert parameters["ConsistentRead"] is True
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(put=PUTS)
 def test_puts_agree_with_botocore(agree, put):
     parameters = agree(lambda store: store.put_if(put, deadline_ms=0))
@@ -161,13 +162,13 @@ def test_puts_agree_with_botocore(agree, put):
     assert read == expected
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(add=ADDS)
 def test_additions_agree_with_botocore(agree, add):
     agree(lambda store: store.add_if(add, deadline_ms=0))
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(actions=ACTIONS, token=st.text(string.ascii_letters, min_size=1, max_size=36))
 def test_transactions_agree_with_botocore(agree, actions, token):
     parameters = agree(lambda store: store.transact(actions, token=token, deadline_ms=0))
@@ -175,7 +176,7 @@ def test_transactions_agree_with_botocore(agree, actions, token):
     assert len(parameters["TransactItems"]) == len(actions)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(value=VALUES)
 def test_values_are_written_as_boto3_writes_them_and_read_back(value):
     encoded = attribute_values.encode(value)

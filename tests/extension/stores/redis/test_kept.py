@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from redis.crc import key_slot
 
+from fakes.thoroughness import examples
 from lambdallm_extension.errors import ConditionFailedError, StoreRefusedError
 from lambdallm_extension.ports import Add, Condition, Item, Key, Put
 from lambdallm_extension.settings import SystemClock
@@ -27,7 +28,7 @@ def names(redis_server, key):
 
 
 def test_additions_are_exact(direct, key, deadline_ms):
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=examples(150), deadline=None)
     @given(NUMBERS, NUMBERS)
     def adds(before, amount):
         direct.put_if(Put(Item(key, {"n": before})), deadline_ms=deadline_ms)
@@ -42,7 +43,7 @@ def test_additions_are_exact(direct, key, deadline_ms):
 
 
 def test_limits_are_exact(direct, key, deadline_ms):
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=examples(150), deadline=None)
     @given(NUMBERS, NUMBERS | st.integers(-2, 2), st.booleans())
     def compares(value, limit, near):
         limit = value + limit % 3 - 1 if near and abs(value) < 10**37 else limit
