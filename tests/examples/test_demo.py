@@ -160,8 +160,8 @@ def test_a_terminal_gets_colour_unless_it_asks_for_none(tmp_path: Path, no_color
     ("number", "moment"),
     [
         (signal.SIGINT, "function"),
+        (signal.SIGTERM, "function"),
         pytest.param(signal.SIGINT, "environment B", marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, "function", marks=pytest.mark.slow),
         *(
             pytest.param(number, moment, marks=pytest.mark.slow)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
