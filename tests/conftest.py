@@ -2,7 +2,6 @@
 
 import gc
 import os
-import socket
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +11,7 @@ from fakes import botocore_models
 from fakes.ministack import serve_ministack
 from fakes.moto_server import serve_moto
 from fakes.thoroughness import WHOLE
+from lambda_runtime_api.emulator import server
 
 LONG = ("test_small_function.py", "test_soak.py")
 
@@ -68,8 +68,5 @@ def moto() -> Iterator[str]:
 
 @pytest.fixture
 def free_port() -> int:
-    """A port on which nobody listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """A port on which nobody listens now, and that no other test is promised."""
+    return server.free_port()
