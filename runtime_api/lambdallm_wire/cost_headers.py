@@ -50,12 +50,3 @@ CHOICES: Final = (CLIENTS, RESPONSES, BOTH)
 
 TO_CLIENTS: Final = (CLIENTS, BOTH)
 TO_CALLERS: Final = (RESPONSES, BOTH)
-
-_PICO_DIGITS = 12
-
-
-def usd(pico_usd: int) -> str:
-    """Write pico-USD as the exact decimal number of USD: 14750000 is `0.00001475`."""
-    whole, fraction = divmod(pico_usd, 10**_PICO_DIGITS)
-    digits = f"{fraction:0{_PICO_DIGITS}d}".rstrip("0")
-    return f"{whole}.{digits}" if digits else str(whole)

@@ -52,12 +52,12 @@ def with_receipt(response: Any, receipt: str | None, incoming: Incoming) -> Any:
 
 def with_cost(response: Any, cost_pico_usd: int | None, request_id: str, incoming: Incoming) -> Any:
     """Say what the invocation has cost, that it is not known where it is not, and its id."""
-    from lambdallm_wire import cost_headers
+    from lambdallm_wire import cost_headers, money
 
     if cost_pico_usd is None:
         _add_header(response, cost_headers.STATUS, cost_headers.UNKNOWN, incoming)
     else:
-        _add_header(response, cost_headers.COST, cost_headers.usd(cost_pico_usd), incoming)
+        _add_header(response, cost_headers.COST, money.usd(cost_pico_usd), incoming)
     _add_header(response, cost_headers.REQUEST, request_id, incoming)
     return response
 

@@ -182,7 +182,7 @@ def show(
 
     Exits with 1 when there is none.
     """
-    report = _load_report()
+    report = options.tables("budget_report")
     rules: list[dict[str, Any]] = []
     accounts: list[dict[str, Any]] = []
     with closing(_open((store, function, region))) as opened:
@@ -218,7 +218,7 @@ def _switch(
 
 
 def _change(where: tuple[str | None, str | None, str | None], as_json: bool, **change: Any) -> None:
-    report = _load_report()
+    report = options.tables("budget_report")
     with closing(_open(where, may_be_new=True)) as opened:
         try:
             reply = options.reached(lambda: opened.change(**change))
@@ -240,14 +240,3 @@ def _open(
     named = bool(variables.get(names.ENVIRONMENT_STORE))
     may_be_new = may_be_new and named  # who forgot to name the store has stopped nothing
     return options.reached(lambda: AccountStore(variables, may_be_new=may_be_new))
-
-
-def _load_report() -> Any:
-    try:
-        from lambdallm_cli import budget_report
-    except ModuleNotFoundError as error:
-        if error.name != "rich":
-            raise
-        message = "Tables need rich: pip install 'lambdallm[cli]'"
-        raise click.UsageError(message) from error
-    return budget_report

@@ -64,7 +64,7 @@ def cost(  # noqa: PLR0913, PLR0917 - one for each option
     if by not in ("day", "session", *_NAMED) and not (by.startswith("tag:") and by != "tag:"):
         message = f"--by is day, {', '.join(_NAMED)}, session or tag:NAME, not {by!r}."
         raise click.UsageError(message)
-    report = _load_report()
+    report = options.tables("cost_report")
     variables = options.variables_of(store, function, region)
     span = _span(days, month=month)
     known = _read(variables, span)
@@ -122,14 +122,3 @@ def _progress(records: int) -> None:
 
 def _iso(day: date) -> str:
     return day.isoformat()
-
-
-def _load_report() -> Any:
-    try:
-        from lambdallm_cli import cost_report
-    except ModuleNotFoundError as error:
-        if error.name != "rich":
-            raise
-        message = "Tables need rich: pip install 'lambdallm[cli]'"
-        raise click.UsageError(message) from error
-    return cost_report

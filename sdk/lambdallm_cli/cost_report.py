@@ -12,8 +12,9 @@ from rich.text import Text
 
 from lambdallm._messages import PICO_USD
 from lambdallm_cli.cost_sums import FIELDS, Beside, Row, add_up, total_of
-from lambdallm_cli.figures import DECIMALS_MAX, counted, decimals_for, money, printable, usd
+from lambdallm_cli.figures import DECIMALS_MAX, counted, decimals_for, money, printable
 from lambdallm_cli.terminal import WIDE_FROM, console
+from lambdallm_wire.money import usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

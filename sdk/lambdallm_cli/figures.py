@@ -10,14 +10,6 @@ import click
 
 from lambdallm._messages import PICO_USD
 
-
-def usd(pico_usd: int) -> str:
-    """Write pico-USD as a decimal with all of its digits: 0.00001475."""
-    whole, part = divmod(pico_usd, PICO_USD)
-    decimals = f"{part:012d}".rstrip("0")
-    return f"{whole}.{decimals}" if decimals else str(whole)
-
-
 DECIMALS_MAX = 6
 """Of dollars that people read."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
@@ -51,6 +52,17 @@ def variables_of(
         return reached(lambda: calls_read.variables_of_function(function_name, region_name))
     here = _settings.environ_with({})
     return {**here, names.ENVIRONMENT_STORE: store_url or here.get(names.ENVIRONMENT_STORE, "")}
+
+
+def tables(module: str) -> Any:
+    """Return a module of this package that prints tables, which needs rich."""
+    try:
+        return import_module(f"lambdallm_cli.{module}")
+    except ModuleNotFoundError as error:
+        if error.name != "rich":
+            raise
+        message = "Tables need rich: pip install 'lambdallm[cli]'"
+        raise click.UsageError(message) from error
 
 
 def reached(call: Callable[[], T]) -> T:

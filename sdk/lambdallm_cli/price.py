@@ -16,9 +16,8 @@ from typing import Any
 import click
 
 from lambdallm import _embedded, _errors, _settings
-from lambdallm._messages import PICO_USD
 from lambdallm_cli import options
-from lambdallm_wire import names, routes, signed_books
+from lambdallm_wire import money, names, routes, signed_books
 
 WAIT_SECONDS = 30.0
 
@@ -85,14 +84,14 @@ def price(  # noqa: PLR0913, PLR0917 - one for each option
     reply = _ask(message)
     cost = reply["cost_pico_usd"]
     if as_json:
-        usd = None if cost is None else exact_usd(cost)
+        usd = None if cost is None else money.usd(cost)
         click.echo(json.dumps({**reply, "usage": usage, "usd": usd}, ensure_ascii=False))
     elif reply["row"] is not None:
         _show(reply, usage)
     if cost is None:
         options.leave(options.NO, _why_unknown(reply, usage, tier))
     if not as_json:
-        click.echo(f"{click.style('USD', bold=True)} {exact_usd(cost)}")
+        click.echo(f"{click.style('USD', bold=True)} {money.usd(cost)}")
 
 
 @click.group("price-book")
@@ -129,16 +128,6 @@ def sign(file: Path | None) -> None:
         options.leave(options.NO, f"{file or 'The book'} cannot be signed: {error}.")
     sys.stdout.buffer.write(signed)
     click.echo(f"Version {version}, {len(signed)} bytes.", err=True)
-
-
-def exact_usd(pico_usd: int) -> str:
-    """Write pico-USD as a decimal of USD with all of its digits.
-
-    Shape: 0.023925, 0.00001475, 12.5
-    """
-    whole, part = divmod(pico_usd, PICO_USD)
-    decimals = f"{part:012d}".rstrip("0")
-    return f"{whole}.{decimals}" if decimals else str(whole)
 
 
 def _ask(message: dict[str, Any]) -> dict[str, Any]:
@@ -181,8 +170,8 @@ def _show(reply: dict[str, Any], usage: dict[str, int]) -> None:
     for count, (name, kind) in COUNTS.items():
         rate = row["pico_usd_per_token"].get(kind)
         if usage[count] or rate is not None:
-            million = "unknown" if rate is None else exact_usd(rate * 1_000_000)
-            part = "unknown" if rate is None else exact_usd(rate * usage[count])
+            million = "unknown" if rate is None else money.usd(rate * 1_000_000)
+            part = "unknown" if rate is None else money.usd(rate * usage[count])
             part = part if usage[count] else "–"
             click.echo(f"{name:<{_WIDTH}}{usage[count]:>12,}{million:>16}{part:>20}")
     click.echo()

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lambdallm_cli.commands import lambdallm as command
-from lambdallm_cli.price import exact_usd
 from lambdallm_extension import price_book
+from lambdallm_wire.money import usd
 from lambdallm_wire.signed_books import verified
 
 KEY = "sixteen bytes or more"
@@ -129,7 +129,7 @@ def test_the_users_own_prices_hold_here_too() -> None:
 
 
 def test_every_digit_is_written() -> None:
-    assert [exact_usd(pico) for pico in (0, 1, 10**12, 12_500_000_000_000)] == [
+    assert [usd(pico) for pico in (0, 1, 10**12, 12_500_000_000_000)] == [
         "0", "0.000000000001", "1", "12.5",
     ]  # fmt: skip
 

@@ -15,6 +15,7 @@ from lambdallm_extension.ports import Add, Item, Key, Put
 from lambdallm_extension.services.budget_accounts import standing_of
 from lambdallm_extension.services.budget_rules import merged
 from lambdallm_wire import names
+from lambdallm_wire.money import dollars
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ class BudgetCare:
         if limit <= now:
             own = f" --id '{scope_id}'" if scope_id else ""
             return _refused(
-                f"The limit is {_usd(now)} already: "
+                f"The limit is {dollars(now)} already: "
                 f"`lambdallm budget set {rule.name} --limit …{own}` lowers one."
             )
         return self._write(rule.name, {"limit": limit}, scope_id)
@@ -291,8 +292,3 @@ def _number(row: Item, name: str) -> int:
 
 def _refused(why: str) -> ChangedBudget:
     return {"changed": False, "why": why, "rule": None}
-
-
-def _usd(pico_usd: int) -> str:
-    whole, part = divmod(pico_usd, 1_000_000_000_000)
-    return f"${whole}.{f'{part:012d}'.rstrip('0').ljust(2, '0')}"

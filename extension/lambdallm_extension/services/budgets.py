@@ -17,6 +17,7 @@ from lambdallm_extension.domain.budget_windows import window_at
 from lambdallm_extension.domain.budgets import WARN_PERCENTS
 from lambdallm_extension.services.budget_accounts import Account
 from lambdallm_extension.services.budget_rules import RETRY_MS, STOP_NAME
+from lambdallm_wire.money import dollars
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -224,8 +225,8 @@ class Budgets:
             self._log(
                 f"The {account.budget.window}'s budget of "
                 f"{_called(account.budget, account.scope_id)} ({account.budget.name}) is leased to "
-                f"{account.percent} %: {_usd(account.standing.leased_pico_usd)} of "
-                f"{_usd(account.limit or 0)}."
+                f"{account.percent} %: {dollars(account.standing.leased_pico_usd)} of "
+                f"{dollars(account.limit or 0)}."
             )
 
     def _forget(self) -> None:
@@ -289,8 +290,8 @@ def _exceeded(account: Account, needed: int, now_ms: int) -> errors.BudgetExceed
     limit = account.limit or 0
     left = max(0, limit - account.standing.leased_pico_usd)
     message = (
-        f"The {budget.window}'s budget of {_called(budget, account.scope_id)} is {_usd(limit)}; "
-        f"{_usd(left)} of it is left, and this call can cost up to {_usd(needed)}."
+        f"The {budget.window}'s budget of {_called(budget, account.scope_id)} is {dollars(limit)}; "
+        f"{dollars(left)} of it is left, and this call can cost up to {dollars(needed)}."
     )
     if account.window.name == "all":
         return errors.BudgetExceededError(message)
@@ -300,9 +301,3 @@ def _exceeded(account: Account, needed: int, now_ms: int) -> errors.BudgetExceed
 
 def _called(budget: Budget, scope_id: str) -> str:
     return f"{budget.scope} {scope_id!r}" if scope_id else f"the {budget.scope}"
-
-
-def _usd(pico_usd: int) -> str:
-    """Write pico-USD as USD, exactly."""
-    whole, part = divmod(pico_usd, 1_000_000_000_000)
-    return f"${whole:,}.{f'{part:012d}'.rstrip('0').ljust(2, '0')}"

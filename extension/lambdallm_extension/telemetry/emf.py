@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from lambdallm_extension.ports import InvocationBill, InvocationReport
 
-PICO_DIGITS = 12
-
 SEVERAL_MODELS = "several"
 """Value of the dimension `Model` when one unit of work asked more than one."""
 
@@ -200,6 +198,8 @@ def to_row(
 
 def _with_amounts(properties: dict[str, object], pico_usd: dict[str, int]) -> str:
     """Write JSON whose last numbers have all their digits, which a float would not keep."""
+    from lambdallm_wire.money import usd  # when the first line is written, not in Init
+
     text = plain_json.dumps(properties)
     amounts = ",".join(f'"{name}":{usd(amount)}' for name, amount in pico_usd.items())
     return f"{text[:-1]},{amounts}}}"
@@ -211,13 +211,6 @@ def _stamp(
     """Make what turns a line into metrics."""
     directive = {"Namespace": namespace, "Dimensions": dimensions, "Metrics": metrics}
     return {"Timestamp": epoch_ms, "CloudWatchMetrics": [directive]}
-
-
-def usd(pico_usd: int) -> str:
-    """Write pico-USD as the exact decimal number of USD: 14750000 is `0.00001475`."""
-    whole, fraction = divmod(pico_usd, 10**PICO_DIGITS)
-    digits = f"{fraction:0{PICO_DIGITS}d}".rstrip("0")
-    return f"{whole}.{digits}" if digits else str(whole)
 
 
 def _metrics(report: InvocationReport) -> dict[str, tuple[str, float]]:

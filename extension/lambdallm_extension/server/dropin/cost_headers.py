@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lambdallm_extension.errors import ProviderError
 from lambdallm_extension.services.passing import MeteredStream
-from lambdallm_wire import cost_headers as wire
+from lambdallm_wire import cost_headers as wire, money
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,14 +46,14 @@ def of_answer(passage: Passage, passed: Passed) -> Headers:
         return [(wire.STATUS, wire.UNPRICED if used else wire.UNKNOWN), *told]
     if passed.settled is not None and passed.settled.estimated:
         told.append((wire.STATUS, wire.ESTIMATED))
-    return [(wire.COST, wire.usd(cost)), *told]
+    return [(wire.COST, money.usd(cost)), *told]
 
 
 def of_failure(error: ExtensionError) -> Headers:
     """Return them for an error: what was not sent, or refused, costs nothing."""
     if isinstance(error, ProviderError) and not error.answered_no:
         return [(wire.STATUS, wire.UNKNOWN)]
-    return [(wire.COST, wire.usd(0))]
+    return [(wire.COST, money.usd(0))]
 
 
 def without_others(headers: Headers) -> Headers:
@@ -65,7 +65,7 @@ def _of_pieces(passage: Passage, passed: Passed) -> Headers:
     if isinstance(passed.pieces, MeteredStream):
         return [(wire.STATUS, wire.STREAMING)]
     if passage.free:
-        return [(wire.COST, wire.usd(0))]
+        return [(wire.COST, money.usd(0))]
     return [(wire.STATUS, wire.UNMETERED)]
 
 
