@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SCOPES = ("organisation", "tenant", "user", "function", "model", "session", "tag")
+SCOPES = ("organisation", "tenant", "user", "function", "model", "session", "run", "tag")
 """What a budget can be of; a tag's name follows it: `tag:team`."""
 
 WINDOWS = ("day", "week", "month", "all")

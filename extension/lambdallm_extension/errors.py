@@ -13,6 +13,8 @@
         ├── LostExchangeError                                 what the caller has seen will not come
         ├── StoreRefusedError                                 permission, table or item at fault
         │   └── TooMuchAtOnceError                            more than there is memory for
+        ├── RunBusyError                                      another attempt holds the run
+        ├── RunLostError                                      it was taken over, or stopped
         ├── WriteUncertainError                               the write may have happened
         └── ConditionFailedError                              somebody was first; nothing written
 
@@ -173,6 +175,20 @@ class TooMuchAtOnceError(StoreRefusedError):
     def __init__(self, detail: str, fits: int) -> None:
         super().__init__(detail)
         self.fits = fits
+
+
+class RunBusyError(StoreError):
+    """Another attempt of the run is under way. Nothing was begun."""
+
+    retryable = True
+
+    def __init__(self, detail: str, *, retry_after_seconds: float) -> None:
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class RunLostError(StoreError):
+    """The run is another attempt's now, or was stopped. Nothing was written, and nothing asked."""
 
 
 class WriteUncertainError(StoreError):

@@ -16,6 +16,7 @@ from lambdallm_extension.services.model_health import Health
 from lambdallm_extension.services.open_streams import OpenStreams
 from lambdallm_extension.services.performing import OWN, Performing
 from lambdallm_extension.services.store_health import StoreHealth
+from lambdallm_extension.stores.opened import OpenedStores
 from lambdallm_wire import names
 
 TYPE_CHECKING = False
@@ -34,12 +35,10 @@ if TYPE_CHECKING:
     from lambdallm_extension.services.embedding import Embedding
     from lambdallm_extension.services.passing import Passing
     from lambdallm_extension.services.remembering import Remembering
+    from lambdallm_extension.services.runs import Runs
     from lambdallm_extension.services.spending import Spending
     from lambdallm_extension.services.tasks import Workers
     from lambdallm_extension.settings import Settings
-
-FURTHER_STORES_MAX = 16
-"""Stores beside LAMBDALLM_STORE's: each `Session(store=URL)` has one, and code names few."""
 
 
 class Parts:
@@ -58,7 +57,6 @@ class Parts:
         overhead: Overhead,
     ) -> None:
         """Open nothing yet."""
-        self._overhead = overhead
         self._settings = settings
         self._workers = workers
         self._clock = clock
@@ -70,8 +68,7 @@ class Parts:
         self._lock = Lock()
         self._credentials: CredentialSource | None = None
         self._secrets: Secrets | None = None
-        self._store: Store | None = None
-        self._further_stores: dict[str, Store] = {}
+        self._stores = OpenedStores(settings, clock, self.credentials, overhead)
         self._recorder: Recorder | None = None
         self._chat: Chat | None = None
         self._embedding: Embedding | None = None
@@ -98,35 +95,12 @@ class Parts:
         Raises:
             SettingError: It names none, or one that cannot be.
         """
-        if url and url != self._settings.store_url:
-            return self._further_store(url)
-        from lambdallm_extension.stores import open_store
-
-        credentials = self.credentials()
-        with self._lock:
-            if self._store is None:
-                self._store = open_store(self._settings, self._clock, credentials, self._overhead)
-            return self._store
-
-    def _further_store(self, url: str) -> Store:
-        """Return the store of a session that does not lie with the others."""
-        from lambdallm_extension.stores import open_store
-
-        credentials, settings = self.credentials(), self._settings._replace(store_url=url)
-        with self._lock:
-            if url not in self._further_stores:
-                if len(self._further_stores) >= FURTHER_STORES_MAX:
-                    message = f"More than {FURTHER_STORES_MAX} stores in one environment."
-                    raise errors.SettingError(message)
-                self._further_stores[url] = open_store(
-                    settings, self._clock, credentials, self._overhead
-                )
-            return self._further_stores[url]
+        return self._stores.store(url)
 
     @property
     def has_store(self) -> bool:
         """Whether a store is open."""
-        return self._store is not None
+        return self._stores.has_own
 
     def credentials(self) -> CredentialSource:
         """Return where AWS credentials come from; nothing is fetched yet."""
@@ -206,16 +180,16 @@ class Parts:
 
     def opened(self, method: Literal["reopen", "close"]) -> list[Callable[[], None]]:
         """Return a method of each adapter that is open."""
+        stores = self._stores.all()
         with self._lock:
-            stores = [*self._further_stores.values()]
-            stores += [] if self._store is None else [self._store]
             return [getattr(adapter, method) for adapter in (*self._providers.values(), *stores)]
 
     def close(self) -> None:
         """Let go of the store and of every connection."""
         closing = self.opened("close")
+        self._stores.forget()
         with self._lock:
-            self._providers, self._store, self._further_stores = {}, None, {}
+            self._providers = {}
         for close in closing:
             close()
 
@@ -290,6 +264,14 @@ class Parts:
         """Wait until no summary and no vector is being made; whether one was, and none is now."""
         remembering = self._remembering
         return remembering is not None and remembering.wait(seconds)
+
+    def runs(self) -> Runs:
+        """Return what opens the runs of chains."""
+        from lambdallm_extension.services.runs import Runs
+
+        return Runs(
+            self.store, self._workers, self._clock, self._environment_id, self.streams, self._log
+        )
 
     def passing(self) -> Passing:
         """Return the use case that passes clients' own requests on."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal, TypedDict
 
 from lambdallm_wire.problems import Problem  # noqa: TC001 - read by get_type_hints
+from lambdallm_wire.runs import RunCall  # noqa: TC001 - read by get_type_hints
 
 Role = Literal["user", "assistant"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "other"]
@@ -81,6 +82,7 @@ class ChatRequest(TypedDict, total=False):
         fallback_models: The same, one after the other; they take the place of the alias's own.
         own_providers: Providers that the caller itself answers for; see `Perform`.
         deadline_epoch_ms: The caller has no use for an answer after this instant.
+        run: The run that asks, if one does.
     """
 
     work_id: str
@@ -104,9 +106,16 @@ class ChatRequest(TypedDict, total=False):
     fallback_models: list[str]
     own_providers: list[str]
     deadline_epoch_ms: int
+    run: RunCall
 
 
-class ChatResponse(TypedDict):
+class _Replayed(TypedDict, total=False):
+    """Only of an answer that an earlier attempt of a run has paid for: nobody was asked."""
+
+    replayed: bool
+
+
+class ChatResponse(_Replayed):
     """What came back.
 
     `cost_pico_usd` is None when the price book has no price for the model: unknown, never 0.

@@ -137,6 +137,26 @@ READ_SPENDING: Final = Route(
     "Say what was spent.",
 )
 
+OPEN_RUN: Final = Route(
+    "POST", "/v1/runs/open", "runs.OpenRun", "runs.OpenedRun", "Begin a run, or go on with it."
+)
+STORE_STEPS: Final = Route(
+    "POST", "/v1/runs/steps", "runs.StoreSteps", "runs.RunCosts", "Store what a run has done."
+)
+CLOSE_RUN: Final = Route(
+    "POST", "/v1/runs/close", "runs.CloseRun", "runs.RunCosts", "End an attempt of a run."
+)
+READ_RUN: Final = Route(
+    "POST", "/v1/runs/read", "runs.ReadRun", "runs.StoredRun", "Say how a run stands."
+)
+LIST_RUNS: Final = Route("POST", "/v1/runs/list", "runs.ListRuns", "runs.ListedRuns", "List runs.")
+STOP_RUN: Final = Route(
+    "POST", "/v1/runs/stop", "runs.StopRun", "runs.StoppedRun", "Stop a run for good."
+)
+FINISH_STEP: Final = Route(
+    "POST", "/v1/runs/finish", "runs.FinishStep", "runs.FinishedWait", "Finish a step that waits."
+)
+
 ARCHIVE_ROUTES: Final = (
     LIST_SESSIONS, READ_SESSION, WRITE_SESSION, DELETE_SESSION, MOVE_SESSION,
 )  # fmt: skip
@@ -145,8 +165,13 @@ ARCHIVE_ROUTES: Final = (
 ACCOUNTING_ROUTES: Final = (LIST_BUDGETS, CHANGE_BUDGET, READ_SPENDING)
 """For whoever pays; no handler needs them."""
 
+RUN_ROUTES: Final = (
+    OPEN_RUN, STORE_STEPS, CLOSE_RUN, READ_RUN, LIST_RUNS, STOP_RUN, FINISH_STEP,
+)  # fmt: skip
+"""For chains, and for whoever looks after their runs."""
+
 ROUTES: Final = (
     BEGIN, END, WINDOW, APPEND, SAVE, CHAT, STREAM, PERFORMED, EMBED, TAG, BUDGETS, HEALTH,
     RESTORED, PRICE,
-    *ARCHIVE_ROUTES, *ACCOUNTING_ROUTES,
+    *ARCHIVE_ROUTES, *ACCOUNTING_ROUTES, *RUN_ROUTES,
 )  # fmt: skip

@@ -16,6 +16,11 @@ Importing this package loads nothing but itself; every name is loaded when it is
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambdallm._async_streaming import AsyncChatStream
+    from lambdallm._callbacks import approve, complete_callback, reject
+    from lambdallm._chain import Chain
+    from lambdallm._chain_parts import Loop, Map, Parallel, Step
+    from lambdallm._chain_results import ChainResult, StepResult
+    from lambdallm._chain_waits import Approval, Callback
     from lambdallm._context import LambdaLLMContext
     from lambdallm._embeddings import Embeddings
     from lambdallm._errors import (
@@ -45,8 +50,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
+    "Approval": "_chain_waits",
     "AsyncChatStream": "_async_streaming",
     "BudgetExceededError": "_errors",
+    "Callback": "_chain_waits",
+    "Chain": "_chain",
+    "ChainResult": "_chain_results",
     "ChatResponse": "_messages",
     "ChatStream": "_streaming",
     "ConfigurationError": "_errors",
@@ -55,6 +64,8 @@ _MODULES = {
     "InvalidRequestError": "_errors",
     "LambdaLLMContext": "_context",
     "LambdaLLMError": "_errors",
+    "Loop": "_chain_parts",
+    "Map": "_chain_parts",
     "MemoryStrategy": "_memory",
     "Message": "_messages",
     "Middleware": "_middleware",
@@ -63,22 +74,32 @@ _MODULES = {
     "ModelInvocationError": "_errors",
     "ModelResponse": "_models",
     "OutputError": "_errors",
+    "Parallel": "_chain_parts",
     "ProviderError": "_errors",
     "RateLimitedError": "_errors",
     "Session": "_session",
     "SidecarError": "_errors",
     "StateError": "_errors",
+    "Step": "_chain_parts",
+    "StepResult": "_chain_results",
     "TimeoutError": "_errors",
     "ToolCall": "_messages",
     "ToolError": "_errors",
     "UnauthorizedError": "_errors",
+    "approve": "_callbacks",
+    "complete_callback": "_callbacks",
     "handler": "_handler",
+    "reject": "_callbacks",
 }
 """Public name to the module that holds it."""
 
 __all__ = [
+    "Approval",
     "AsyncChatStream",
     "BudgetExceededError",
+    "Callback",
+    "Chain",
+    "ChainResult",
     "ChatResponse",
     "ChatStream",
     "ConfigurationError",
@@ -87,6 +108,8 @@ __all__ = [
     "InvalidRequestError",
     "LambdaLLMContext",
     "LambdaLLMError",
+    "Loop",
+    "Map",
     "MemoryStrategy",
     "Message",
     "Middleware",
@@ -95,17 +118,23 @@ __all__ = [
     "ModelInvocationError",
     "ModelResponse",
     "OutputError",
+    "Parallel",
     "ProviderError",
     "RateLimitedError",
     "Session",
     "SidecarError",
     "StateError",
+    "Step",
+    "StepResult",
     "TimeoutError",
     "ToolCall",
     "ToolError",
     "UnauthorizedError",
     "__version__",
+    "approve",
+    "complete_callback",
     "handler",
+    "reject",
 ]
 
 

@@ -11,6 +11,7 @@ from lambdallm import _errors, _messages, _raw_clients, _requests, _settings
 from lambdallm._messages import ChatResponse
 from lambdallm._models import DefaultModel, ModelConfig, resolve
 from lambdallm._spending import Spends
+from lambdallm._steps import HasSteps, scope_here
 from lambdallm._work import Work
 from lambdallm_wire import routes
 
@@ -50,7 +51,7 @@ class Metrics:
         return dict(self._values)
 
 
-class LambdaLLMContext(Spends):
+class LambdaLLMContext(Spends, HasSteps):
     """One invocation, for its handler.
 
     Attributes:
@@ -80,7 +81,8 @@ class LambdaLLMContext(Spends):
         The last two are the decorator's: `system`, `max_tokens` and `temperature` of every
         call, None for what was not given, and the request's body as it came.
         """
-        super().__init__()
+        Spends.__init__(self)
+        HasSteps.__init__(self)
         settings = _settings.Settings.from_environ()
         self.model = model or DefaultModel(settings.model)
         self.timeout_strategy = timeout_strategy
@@ -268,18 +270,29 @@ class LambdaLLMContext(Spends):
 
     def _ask(self, prompt: Any, parameters: Mapping[str, Any]) -> ChatResponse:
         request, deadline, replaced = self._prepare(prompt, parameters)
-        if replaced is None:
+        if replaced is not None:
+            return self._book_replaced(replaced())
+        scope = scope_here()
+        if scope is None:
             return self._book(self.work.ask(routes.CHAT, request, deadline))
-        return self._book_replaced(replaced())
+        return self._book(scope.ask(request, lambda: self.work.ask(routes.CHAT, request, deadline)))
 
     def _open_stream(self, prompt: Any, parameters: Mapping[str, Any]) -> Call | WholeAnswer:
         from lambdallm import _streaming
 
         _requests.check_names("stream", parameters)
         request, deadline, replaced = self._prepare(prompt, parameters)
-        if replaced is None:
+        if replaced is not None:
+            return _streaming.WholeAnswer(self._book_replaced(replaced()))
+        scope = scope_here()
+        if scope is None:
             return _streaming.Call(self.work, request, deadline, self._book)
-        return _streaming.WholeAnswer(self._book_replaced(replaced()))
+
+        def book(reply: dict[str, Any]) -> ChatResponse:
+            scope.book(reply)
+            return self._book(reply)
+
+        return scope.send(request, lambda: _streaming.Call(self.work, request, deadline, book))
 
     def _prepare(
         self, prompt: Any, parameters: Mapping[str, Any]
@@ -373,3 +386,8 @@ def _replaced_get_provider() -> Any:
         return None
     found = getattr(providers, "get_provider", None)
     return None if found is providers.OWN_GET_PROVIDER else found
+
+
+def for_script() -> LambdaLLMContext:
+    """Return a context of no invocation, for code that runs outside of one."""
+    return LambdaLLMContext(None, "fail-fast", 0, 3, None, None, [])

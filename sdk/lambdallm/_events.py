@@ -54,6 +54,8 @@ _SESSION_FIELDS = ("session_id", "sessionId")
 _SESSION_HEADER = "x-session-id"
 _IDENTITY_HEADER = "idempotency-key"
 _RECEIPT_HEADER = "x-lambdallm-exchange"
+RUN_HEADER = "x-lambdallm-run"
+"""Names the run that its sender wants to go on with, and the one that an answer is of."""
 
 
 class Incoming:
@@ -70,6 +72,7 @@ class Incoming:
         identity: What makes it the same event when it comes again; None: the request id does.
         lists_headers: Whether its sender wants `multiValueHeaders` back (ALB).
         after: What its sender has seen of the session, None where it does not say.
+        run_id: Of the run that its sender wants to go on with, None where it does not say.
         fault: What is wrong with its ids; raised when the unit of work is open, if a session is
             declared, which they are for.
     """
@@ -90,6 +93,7 @@ class Incoming:
         self.identity = identity
         self.lists_headers = False
         self.after: Receipt | None = None
+        self.run_id: str | None = None
         self.fault: _errors.InvalidRequestError | None = None
 
     @property
@@ -166,6 +170,7 @@ def read(event: Any, *, in_lambda: bool = True) -> Incoming:
         session_id=_session_id(event, decoded, headers),
         identity=headers.get(_IDENTITY_HEADER) or None,
     )
+    incoming.run_id = headers.get(RUN_HEADER) or None
     incoming.lists_headers = "multiValueHeaders" in event and "headers" not in event
     return _checked(incoming, receipt=headers.get(_RECEIPT_HEADER))
 
@@ -182,6 +187,7 @@ def _checked(incoming: Incoming, *, receipt: str | None = None) -> Incoming:
     ids: tuple[tuple[str, object], ...] = (
         ("session id", incoming.session_id),
         ("Idempotency-Key", incoming.identity),
+        ("run id", incoming.run_id),
     )
     for name, value in ids:
         if value is not None and not is_id(value):
@@ -190,7 +196,7 @@ def _checked(incoming: Incoming, *, receipt: str | None = None) -> Incoming:
                 f"The {name} {kind} to be 1 to {ID_CHARACTERS_MAX} printable ASCII characters "
                 "without '#'."
             )
-            incoming.session_id = incoming.identity = None
+            incoming.session_id = incoming.identity = incoming.run_id = None
             incoming.fault = _errors.InvalidRequestError(message)
             break
     return incoming

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import wraps
 from types import CoroutineType
 
@@ -183,6 +184,8 @@ def _invoke(
         defaults=options.defaults,
         raw_body=incoming.raw_body,
     )
+    context.identity = incoming.identity or ""
+    context.asked_run_id = incoming.run_id or ""
     handled = _handled.begin(incoming.event, context)
     try:
         new_session_id = _begin(options, incoming, context)
@@ -226,9 +229,18 @@ def _run(
 ) -> Any:
     """Run what the user wrote, shape its answer, and end the unit of work either way."""
     try:
+        polled = _poll(options, incoming, context)
+        if polled is not None:
+            _end(context, "ok", "", started)
+            return polled
         value = _answer(function, options, incoming, context)
         if context.session is None or context.session.session_id != new_session_id:
             new_session_id = None
+        results = sys.modules.get("lambdallm._chain_results")
+        if results is not None and isinstance(value, results.ChainResult):
+            from lambdallm import _chain_answers
+
+            value = _chain_answers.of_result(value, incoming)
         response = _responses.from_value(value, incoming, new_session_id=new_session_id)
         _end(context, "ok", "", started)
         if context.session is not None and context.session.durability == "after_response":
@@ -239,6 +251,20 @@ def _run(
             _tell_middleware(error, incoming, context)
         raise
     return response
+
+
+def _poll(options: _Options, incoming: Incoming, context: LambdaLLMContext) -> Any:
+    """Answer who asks for nothing but how a run stands; None where somebody asks for more."""
+    if options.timeout_strategy != "checkpoint" or incoming.shape != "http":
+        return None
+    if not _settings.store_url():
+        return None
+    from lambdallm import _chain_answers
+
+    run_id = _chain_answers.polled(incoming)
+    if run_id is None:
+        return None
+    return _chain_answers.of_poll(context.read_run(run_id), run_id, incoming)
 
 
 def _answer(
@@ -270,6 +296,7 @@ def _end(context: LambdaLLMContext, outcome: str, error_code: str, started: floa
     context.metrics.record("handler.latency_ms", handler_ms)
     context.metrics.record("handler.success" if outcome == "ok" else "handler.error", 1)
     try:
+        context.close_run(outcome, error_code)
         if context.session is not None:
             context.session.finish(outcome)
     finally:  # a unit of work that is not ended would hold the environment to its deadline

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SESSION_HEADER = "x-session-id"
 RECEIPT_HEADER = "x-lambdallm-exchange"
-_JSON = "application/json"
+JSON = "application/json"
 _PROBLEM = "application/problem+json"
 
 
@@ -37,16 +37,16 @@ def from_value(value: Any, incoming: Incoming, *, new_session_id: str | None = N
             response["body"] = json.dumps(response["body"])
     else:
         body = value if isinstance(value, str) else json.dumps(value)
-        response = _response(200, _JSON, body, incoming)
+        response = make(200, JSON, body, incoming)
     if new_session_id is not None:
-        _add_header(response, SESSION_HEADER, new_session_id, incoming)
+        add_header(response, SESSION_HEADER, new_session_id, incoming)
     return response
 
 
 def with_receipt(response: Any, receipt: str | None, incoming: Incoming) -> Any:
     """Say which exchange the answer tells of, where it may have left before it was stored."""
     if receipt is not None and incoming.shape != "service":
-        _add_header(response, RECEIPT_HEADER, receipt, incoming)
+        add_header(response, RECEIPT_HEADER, receipt, incoming)
     return response
 
 
@@ -55,10 +55,10 @@ def with_cost(response: Any, cost_pico_usd: int | None, request_id: str, incomin
     from lambdallm_wire import cost_headers, money
 
     if cost_pico_usd is None:
-        _add_header(response, cost_headers.STATUS, cost_headers.UNKNOWN, incoming)
+        add_header(response, cost_headers.STATUS, cost_headers.UNKNOWN, incoming)
     else:
-        _add_header(response, cost_headers.COST, money.usd(cost_pico_usd), incoming)
-    _add_header(response, cost_headers.REQUEST, request_id, incoming)
+        add_header(response, cost_headers.COST, money.usd(cost_pico_usd), incoming)
+    add_header(response, cost_headers.REQUEST, request_id, incoming)
     return response
 
 
@@ -69,7 +69,7 @@ def from_checkpoint(checkpoint: Any, incoming: Incoming) -> dict[str, Any]:
         "checkpoint": checkpoint,
         "message": "The time of this invocation is used up; send the checkpoint to go on.",
     }
-    return _response(202, _JSON, json.dumps(body), incoming)
+    return make(202, JSON, json.dumps(body), incoming)
 
 
 def from_error(error: Exception, incoming: Incoming, request_id: str) -> dict[str, Any]:
@@ -95,22 +95,23 @@ def from_error(error: Exception, incoming: Incoming, request_id: str) -> dict[st
         }
     problem["request_id"] = request_id
     problem["error"] = problem["detail"]  # the earlier package's only field
-    response = _response(problem["status"], _PROBLEM, json.dumps(problem), incoming)
+    response = make(problem["status"], _PROBLEM, json.dumps(problem), incoming)
     wait = getattr(error, "retry_after_seconds", None)
     if isinstance(wait, (int, float)):
-        _add_header(response, "retry-after", str(max(1, round(wait))), incoming)
+        add_header(response, "retry-after", str(max(1, round(wait))), incoming)
     return response
 
 
-def _response(status: int, content_type: str, body: str, incoming: Incoming) -> dict[str, Any]:
+def make(status: int, content_type: str, body: str, incoming: Incoming) -> dict[str, Any]:
+    """Make an answer in the form that an event's sender reads."""
     response: dict[str, Any] = {"statusCode": status, "headers": {}, "body": body}
-    _add_header(response, "Content-Type", content_type, incoming)
+    add_header(response, "Content-Type", content_type, incoming)
     if incoming.lists_headers:
         del response["headers"]
     return response
 
 
-def _add_header(response: dict[str, Any], name: str, value: str, incoming: Incoming) -> None:
+def add_header(response: dict[str, Any], name: str, value: str, incoming: Incoming) -> None:
     """Add a header where the event's sender reads it, without touching the user's own dict."""
     lists = incoming.lists_headers or "multiValueHeaders" in response
     field = "multiValueHeaders" if lists else "headers"

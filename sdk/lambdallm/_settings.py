@@ -53,6 +53,16 @@ def environ_with(overrides: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **overrides}
 
 
+def function_name() -> str:
+    """Return this function's name, "" outside of Lambda."""
+    return os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
+
+
+def sleep(seconds: float) -> None:
+    """Wait."""
+    time.sleep(seconds)
+
+
 def store_url() -> str:
     """Return what LAMBDALLM_STORE says, "" for nothing."""
     return os.environ.get(names.ENVIRONMENT_STORE, "").strip()

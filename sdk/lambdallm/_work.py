@@ -88,9 +88,9 @@ class Work:
         self.spent = Spent()
 
     @property
-    def begun(self) -> bool:
-        """Whether it is open."""
-        return self._transport is not None
+    def engine(self) -> object:
+        """Who serves it: the same one, or another; None before it has begun."""
+        return self._transport
 
     def begin(self, session: SessionRule | None = None) -> None:
         """Open it; the session's read starts at once.

@@ -7,6 +7,11 @@
     SESSION#<session id>   DIGEST                  its summary, where its memory is one
     SESSION#<session id>   VECTOR#000017           of exchange 17, where its memory is semantic
     CALL#<call id>         CALL                    one per model call
+    RUN#<run id>           HEAD, INPUT, OUTPUT     one run of a chain; RUN#<owner>#<run id> where
+                                                   it belongs to somebody
+    RUN#<run id>           STEP#<step>             finished, once
+    RUN#<run id>           CALL#<step>#<attempt>.<n>  a generation, from its intent on
+    RUN#<run id>           WAIT#<step>             what is finished from outside
     BUDGETS                RULE#<name>, STOP#…     what was changed of the configured budgets
     BUDGET#<name>#<id>#<window>  HEAD, LEASE#<environment>.<n>   what may be spent, who leases it
     SPEND#<day>            <environment>           what one environment has spent, for reports
@@ -35,6 +40,12 @@ LEASE_PREFIX = "LEASE#"
 HEAD = "HEAD"
 DIGEST = "DIGEST"
 CALL = "CALL"
+RUN_PREFIX = "RUN#"
+STEP_PREFIX = "STEP#"
+GENERATION_PREFIX = "CALL#"
+WAIT_PREFIX = "WAIT#"
+INPUT = "INPUT"
+OUTPUT = "OUTPUT"
 
 
 SESSION_PREFIX = "SESSION#"
@@ -100,6 +111,39 @@ def parse_turn_sk(sk: str) -> tuple[int, int]:
     """Return exchange and index of a turn's sort key."""
     _, exchange, index = sk.split("#")
     return int(exchange), int(index.lstrip("AB"))
+
+
+def run_pk(run_id: str, owner: str = "") -> str:
+    """Partition of a run, as a session's."""
+    return f"{RUN_PREFIX}{quoted(owner)}#{run_id}" if owner else f"{RUN_PREFIX}{run_id}"
+
+
+def parse_run_pk(pk: str) -> tuple[str, str]:
+    """Return id and owner of a run's partition, the owner "" where it has none."""
+    owner, _, run_id = pk.removeprefix(RUN_PREFIX).rpartition("#")
+    return run_id, unquoted(owner)
+
+
+def step_sk(step: str) -> str:
+    """Sort key of a finished step."""
+    return f"{STEP_PREFIX}{step}"
+
+
+def generation_sk(step: str, attempt: int, number: int) -> str:
+    """Sort key of one of a step's generations."""
+    return f"{GENERATION_PREFIX}{step}#{attempt}.{number}"
+
+
+def parse_generation_sk(sk: str) -> tuple[str, int, int]:
+    """Return step, attempt and number of a generation's sort key."""
+    step, _, place = sk.removeprefix(GENERATION_PREFIX).rpartition("#")
+    attempt, _, number = place.partition(".")
+    return step, int(attempt), int(number)
+
+
+def wait_sk(step: str) -> str:
+    """Sort key of what is waited for."""
+    return f"{WAIT_PREFIX}{step}"
 
 
 def budget_pk(name: str, scope_id: str, window: str) -> str:

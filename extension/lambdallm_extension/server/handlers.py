@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lambdallm_extension.services.embedding import Embedding
     from lambdallm_extension.services.invocations import Invocations
     from lambdallm_extension.services.performing import Performing
+    from lambdallm_extension.services.runs import Runs
     from lambdallm_extension.services.spending import Spending
     from lambdallm_extension.services.works import Work
     from lambdallm_wire.codec import Message
@@ -66,6 +67,10 @@ class Models(Protocol):
         """Return what whoever pays may ask."""
         ...
 
+    def runs(self) -> Runs:
+        """Return what opens the runs of chains."""
+        ...
+
 
 class Handlers:
     """Answers requests; the server and the embedded engine both call `handle`."""
@@ -102,8 +107,6 @@ class Handlers:
             _address(routes.RESTORED): self._restored,
             _address(routes.PRICE): self._price,
         }
-        self._archive_routes = {_address(route): route for route in routes.ARCHIVE_ROUTES}
-        self._accounting_routes = {_address(route): route for route in routes.ACCOUNTING_ROUTES}
 
     def handle(self, method: str, path: str, body: bytes, *, connection: int) -> tuple[int, bytes]:
         """Answer one request with a status and a JSON body. Never raises.
@@ -115,31 +118,32 @@ class Handlers:
             connection: Identifies the caller's connection; its end closes what it began.
         """
         handler = self._routes.get((method, path))
-        archive_route = self._archive_routes.get((method, path))
-        if archive_route is not None:
-            from lambdallm_extension.server import archive_routes
-
-            return self._guarded(
-                method,
-                path,
-                body,
-                lambda message: archive_routes.answer(archive_route, message, self._invocations),
-            )
-        accounting_route = self._accounting_routes.get((method, path))
-        if accounting_route is not None:
-            from lambdallm_extension.server import accounting_routes
-
-            accounting = self._models.accounting()
-            return self._guarded(
-                method,
-                path,
-                body,
-                lambda message: accounting_routes.answer(accounting_route, message, accounting),
-            )
+        if handler is None:
+            handler = self._rarely_asked(method, path)
         if handler is None:
             detail = f"There is no {method} {path}. Is the SDK newer than the layer?"
             return _refusal(wire_errors.problem("not_found", detail))
         return self._guarded(method, path, body, lambda message: handler(message, connection))
+
+    def _rarely_asked(self, method: str, path: str) -> Callable[[Message, int], Any] | None:
+        """Return who answers a route whose code is loaded when it is asked; None for none."""
+        invocations, models = self._invocations, self._models
+        route = next((each for each in routes.ROUTES if _address(each) == (method, path)), None)
+        if route in routes.ARCHIVE_ROUTES:
+            from lambdallm_extension.server import archive_routes
+
+            return lambda message, _: archive_routes.answer(route, message, invocations)
+        if route in routes.ACCOUNTING_ROUTES:
+            from lambdallm_extension.server import accounting_routes
+
+            accounting = models.accounting()
+            return lambda message, _: accounting_routes.answer(route, message, accounting)
+        if route in routes.RUN_ROUTES:
+            from lambdallm_extension.server import run_routes
+
+            runs = models.runs()
+            return lambda message, _: run_routes.answer(route, message, invocations, runs)
+        return None
 
     def stream(self, body: bytes) -> Reply:
         """Answer `routes.STREAM`: in lines, or with a problem before the first. Never raises."""
@@ -289,6 +293,10 @@ class Handlers:
         work = self._invocations.find(message["work_id"])
         with self._calling(work):
             deadline_ms = _deadline_ms(work, message)
+            if "run" in message:
+                from lambdallm_extension.server import run_routes
+
+                return run_routes.ask(message, work, self._models, deadline_ms)
             counted = self._left(work)
             return self._models.chat().ask(
                 message,  # type: ignore[arg-type]  # checked
@@ -321,13 +329,7 @@ class Handlers:
         payer = UnitOfWork(work, self._telemetry)
         self._under_way.begin(payer)
         try:
-            deadline_ms = _deadline_ms(work, message)
-            begun = self._models.chat().stream(
-                message,  # type: ignore[arg-type]  # checked
-                work.totals,
-                deadline_ms=deadline_ms,
-                counted=self._left(work),
-            )
+            begun = self._begin_stream(message, work, _deadline_ms(work, message))
         except BaseException:
             self._under_way.end(payer)
             raise
@@ -335,6 +337,16 @@ class Handlers:
             self._under_way.end(payer)
             return begun
         return CountedBody(begun, self._under_way, payer)
+
+    def _begin_stream(self, message: Any, work: Work, deadline_ms: int) -> Body | Message:
+        if "run" in message:
+            from lambdallm_extension.server import run_routes
+
+            begun: Body | Message = run_routes.stream(message, work, self._models, deadline_ms)
+            return begun
+        counted = self._left(work)
+        chat = self._models.chat()
+        return chat.stream(message, work.totals, deadline_ms=deadline_ms, counted=counted)
 
     def _calling(self, work: Work) -> Counted:
         return Counted(self._under_way, UnitOfWork(work, self._telemetry))

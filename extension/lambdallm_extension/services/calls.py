@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lambdallm_extension.services.day_sheets import DaySheets
     from lambdallm_extension.services.metering import Recorder, Totals
     from lambdallm_extension.services.model_health import Candidate
+    from lambdallm_extension.services.run_calls import RunCall
     from lambdallm_extension.services.spending import Spending
 
     Body = Callable[[Candidate | None], Any]
@@ -72,7 +73,7 @@ class Books:
         self.clock = clock
         self.environment_id = environment_id
 
-    def open(
+    def open(  # noqa: PLR0913 - what every call is
         self,
         call_id: str,
         work_id: str,
@@ -81,6 +82,7 @@ class Books:
         deadline_ms: int,
         operation: str,
         body: Body | None = None,
+        run: RunCall | None = None,
     ) -> Call:
         """Open a call; nothing is written before it is intended.
 
@@ -92,8 +94,9 @@ class Books:
             operation: `chat`, `embeddings`, or `unmetered`.
             body: Returns the request, as a candidate gets it, from which the most that it can cost
                 is reckoned; None where nobody can read it.
+            run: The same call as its run sees it, which writes the intent; None without a run.
         """
-        return Call(self, call_id, work_id, totals, deadline_ms, operation, body)
+        return Call(self, call_id, work_id, totals, deadline_ms, operation, body, run)
 
 
 class Call:
@@ -108,8 +111,10 @@ class Call:
         deadline_ms: int,
         operation: str,
         body: Body | None = None,
+        run: RunCall | None = None,
     ) -> None:
         self._body = body
+        self.run = run
         self.call_id = call_id
         self.totals = totals
         self.attempts = 0
@@ -145,20 +150,39 @@ class Call:
         """
         self._let_go(lost=False)  # of an attempt that never came to be sent
         self._scopes = self.totals.scopes()
+        if self.run is not None:
+            self._scopes = {**self._scopes, "run": self.run.run_id}
         reserved: dict[str, Value] = {}
         self._books.prices.prepare(model)  # a budget refuses what nobody knows the price of
         spending, body = self._books.spending, self._body
+        region = region if candidate is None else candidate.region
+        asked = None if body is None else lambda: body(candidate)
         if spending is not None and not free:
-            self._reservation = self._admit(
-                spending,
-                model,
-                None if body is None else lambda: body(candidate),
-                region if candidate is None else candidate.region,
-            )
+            self._reservation = self._admit(spending, model, asked, region)
             if self._reservation is not None:
                 reserved = {"reserved_pico_usd": self._reservation.pico_usd}
         self.attempts += 1
-        self._record(model, "intent", **reserved)
+        if self.run is None:
+            self._record(model, "intent", **reserved)
+        else:
+            self._intend_in(self.run, model, asked, region, reserved)
+
+    def _intend_in(
+        self,
+        run: RunCall,
+        model: str,
+        asked: Callable[[], Any] | None,
+        region: str,
+        reserved: dict[str, Value],
+    ) -> None:
+        """Let the run write the intent, which is waited for; without it nobody is asked."""
+        spending = self._books.spending
+        most = reserved.get("reserved_pico_usd")
+        if most is None and spending is not None:
+            most = spending.most(model, asked, region)
+        record = self._make_record(model, "intent", {**reserved, "run": run.run_id})
+        item = record.to_item(self._books.clock.epoch_ms() // 1_000)
+        run.intend(model, cast("int | None", most), item)
 
     def _admit(
         self, spending: Spending, model: str, body: Callable[[], Any] | None, region: str
@@ -241,6 +265,8 @@ class Call:
                 facts["estimated"] = True
             if error:
                 facts["error"] = error
+                if self.run is not None:
+                    self.run.cut(cost, answer.text)
             if answer.service_tier:
                 facts["service_tier"] = answer.service_tier
             if answer.raw_usage is not None:
@@ -257,6 +283,8 @@ class Call:
             reason = error.kind or str(error.status)
         if self._end():
             self._let_go(lost=state == "unknown")
+            if self.run is not None:
+                self.run.fail(lost=state == "unknown")
             if state == "unknown":
                 self.totals.lose(model)
                 held = 0 if self._reservation is None else self._reservation.pico_usd
@@ -303,6 +331,10 @@ class Call:
             self._books.sheets.book(belongs, counted)
 
     def _record(self, model: str, state: str, **facts: Value) -> None:
+        record = self._make_record(model, state, facts)
+        self._books.recorder.record(record, deadline_ms=self._deadline_ms)
+
+    def _make_record(self, model: str, state: str, facts: Mapping[str, Value]) -> CallRecord:
         attributes: dict[str, Value] = {
             "model": model,
             "operation": self._operation,
@@ -317,5 +349,4 @@ class Call:
             attributes["user"] = self._scopes.get("user", "")
         if self._wanted:
             attributes["asked"] = self._wanted
-        record = CallRecord(self.call_id, state, attributes)
-        self._books.recorder.record(record, deadline_ms=self._deadline_ms)
+        return CallRecord(self.call_id, state, attributes)

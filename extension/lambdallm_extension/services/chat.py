@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 
 from lambda_runtime_api.declarations import NamedTuple, cast
-from lambdallm_extension.domain import routing
+from lambdallm_extension.domain import prefill, routing
 from lambdallm_extension.domain.answers import ChatAnswer
 from lambdallm_extension.services.attempts import Attempts
 from lambdallm_extension.services.performing import Left, PerformNeeded, usage_of
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lambdallm_extension.services.model_health import Candidate, Health
     from lambdallm_extension.services.open_streams import OpenStreams
     from lambdallm_extension.services.performing import Performing
+    from lambdallm_extension.services.run_calls import RunCall
     from lambdallm_wire.chat import (
         ChatDelta,
         ChatRequest,
@@ -96,6 +97,7 @@ class Chat:
         *,
         deadline_ms: int,
         counted: Counting | None = None,
+        run: RunCall | None = None,
     ) -> ChatResponse | dict[str, Perform]:
         """Ask, and return what came back with its cost, or what the caller is to ask itself.
 
@@ -105,6 +107,7 @@ class Chat:
             deadline_ms: Epoch milliseconds.
             counted: Counts what goes on when the answer has been returned; None: no second model
                 is asked beside a silent one.
+            run: The call as its run sees it.
 
         Raises:
             ProviderError: The model, and every fallback there is, refused or failed.
@@ -112,7 +115,7 @@ class Chat:
             DeadlineError: No time was left to ask, or to ask again.
             SettingError: Nobody answers for that model.
         """
-        return self._answer(self._begin(request, totals, deadline_ms, counted))
+        return self._answer(self._begin(request, totals, deadline_ms, counted, run))
 
     def stream(
         self,
@@ -121,13 +124,14 @@ class Chat:
         *,
         deadline_ms: int,
         counted: Counting | None = None,
+        run: RunCall | None = None,
     ) -> StreamedReply | dict[str, Perform]:
         """Ask, and return when the answer has begun.
 
         Raises:
             ProviderError, InvalidRequestError, DeadlineError, SettingError: As `ask`.
         """
-        begun = self._begin(request, totals, deadline_ms, counted)
+        begun = self._begin(request, totals, deadline_ms, counted, run)
 
         def book(call: Call, candidate: Candidate, opened: _Opened) -> None:
             self._reply(begun, call, candidate, opened).close()
@@ -145,7 +149,12 @@ class Chat:
         return self._reply(begun, begun.call, begun.attempts.candidate, opened)
 
     def _begin(
-        self, request: ChatRequest, totals: Totals, deadline_ms: int, counted: Counting | None
+        self,
+        request: ChatRequest,
+        totals: Totals,
+        deadline_ms: int,
+        counted: Counting | None,
+        run: RunCall | None,
     ) -> _Begun:
         resilience = self._configuration.resilience
         if resilience.call_ms_max:
@@ -158,6 +167,7 @@ class Chat:
             deadline_ms=deadline_ms,
             operation="chat",
             body=partial(_bounded, request),
+            run=run,
         )
         attempts = Attempts(
             self._candidates(request, call, deadline_ms),
@@ -281,7 +291,17 @@ def _for(request: ChatRequest, candidate: Candidate | None) -> ChatRequest:
     if candidate is None:
         return request
     usual = {"max_tokens": MAX_TOKENS_DEFAULT, **candidate.parameters}
-    return cast("ChatRequest", {**usual, **request, "region": candidate.region})
+    asked = cast("ChatRequest", {**usual, **request, "region": candidate.region})
+    if "goes_on_from" in request:
+        before = _text_before(request, candidate)
+        return cast("ChatRequest", prefill.with_beginning(asked, before)) if before else asked
+    return asked
+
+
+def _text_before(request: ChatRequest, candidate: Candidate) -> str:
+    """Return the beginning that a candidate's answer goes on with, "" where it is asked anew."""
+    before = str(request.get("goes_on_from", ""))
+    return before if before and prefill.goes_on(candidate.model, request) else ""
 
 
 def _bounded(request: ChatRequest, candidate: Candidate | None) -> dict[str, object]:
@@ -309,11 +329,12 @@ def _settle(begun: _Begun, answer: ChatAnswer) -> ChatResponse:
 
 def _respond(begun: _Begun, answer: ChatAnswer, settled: Settled) -> ChatResponse:
     totals = begun.call.totals
-    return {
+    before = _text_before(begun.request, begun.attempts.candidate)
+    response: ChatResponse = {
         "call_id": begun.call.call_id,
         "model": begun.attempts.candidate.model,
-        "text": answer.text,
-        "content": answer.content,
+        "text": before + answer.text,
+        "content": [{"text": before}, *answer.content] if before else answer.content,
         "finish_reason": cast("FinishReason", answer.finish_reason),
         "usage": answer.usage,
         "cost_pico_usd": settled.cost_pico_usd,
@@ -322,6 +343,9 @@ def _respond(begun: _Begun, answer: ChatAnswer, settled: Settled) -> ChatRespons
         "total_cost_pico_usd": totals.cost_pico_usd,
         "total_unpriced_calls": totals.unpriced_calls,
     }
+    if begun.call.run is not None:
+        begun.call.run.settle(settled.cost_pico_usd, response)
+    return response
 
 
 def _performed_answer(message: Performed, candidate: Candidate) -> ChatAnswer:

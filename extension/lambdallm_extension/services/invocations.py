@@ -17,7 +17,7 @@ from lambdallm_extension.services.session_reads import LongSessions
 from lambdallm_extension.services.sessions import SessionWork
 from lambdallm_extension.services.tasks import Workers
 from lambdallm_extension.services.unattributed import Unattributed
-from lambdallm_extension.services.works import KILLED, MOVED, Ending, Work, trace_root
+from lambdallm_extension.services.works import KILLED, Ending, Work, trace_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -328,17 +328,18 @@ class Invocations:
         """Finish when nobody is there to be told of a failure."""
         for work in works:
             work.grant(LAST_MS)
-            work.wait_called(work.store_seconds())
             try:
+                work.keep_partials()
+                work.wait_called(work.store_seconds() - work.release_seconds)
                 self._finish(work, ending)
             except Exception as error:  # noqa: BLE001 - the next one is to be finished too
                 self._telemetry.log(
-                    f"The session of {work.work_id} was not saved, as far as is known: {error}"
+                    f"What {work.work_id} has left was not saved, as far as is known: {error}"
                 )
 
     def _finish(self, work: Work, ending: Ending) -> None:
         try:
-            self._save(work, ending)
+            work.save(ending)
         except errors.ExtensionError as error:
             if ending.outcome == "ok":
                 ending = ending._replace(outcome="error", error_code=error.code)
@@ -368,18 +369,6 @@ class Invocations:
         if not _remembers(rule):
             return None
         return partial(self._remembering().recollection, work, rule, self._workers)
-
-    def _save(self, work: Work, ending: Ending) -> None:
-        """Write what the session still holds; a failed event leaves room for its retry."""
-        session = work.session
-        if session is None:
-            return
-        session.close()
-        if ending.outcome == MOVED:
-            return  # whoever took it over writes all of it, and refuses what we still have
-        if ending.outcome != "ok":
-            session.fail()
-        session.save(work.store_seconds())
 
 
 def _remembers(rule: SessionRule | None) -> bool:

@@ -71,6 +71,18 @@ class Spending:
         needed = self._most(model, body, region, blocks=blocks)
         return self._budgets.admit(scopes, needed, deadline_ms=deadline_ms)
 
+    def most(self, model: str, body: Callable[[], Any] | None, region: str) -> int | None:
+        """Return the most that a call can cost; None where nobody knows."""
+        from lambdallm_extension.domain.call_bounds import bound_of
+
+        if body is None:
+            return None
+        bound = bound_of(body(), model)
+        if bound.unbounded or bound.unpriced:
+            return None
+        now_ms = self._clock.epoch_ms()
+        return self._prices.most_pico_usd(model, bound, epoch_ms=now_ms, region=region)
+
     def standing(self, scopes: Mapping[str, str], model: str, deadline_ms: int) -> list[Account]:
         """Return the accounts that a call belongs to, each looked at a minute ago at most."""
         accounts = self._budgets.accounts(self._all(scopes, model))

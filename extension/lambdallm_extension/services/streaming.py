@@ -200,15 +200,35 @@ class StreamedReply:
                 response = self._respond(*self._metered.settle())
                 return codec.encode_lines([{"response": response}])
             if deltas:
+                if self._metered.call.run is not None:
+                    self._metered.call.run.progress(self._metered.answer)
                 return codec.encode_lines(deltas)
         return b""
+
+    def read_all(self) -> ChatResponse:
+        """Read it to its end, and return the whole answer.
+
+        Raises:
+            ProviderError: It was cut.
+        """
+        run = self._metered.call.run
+        try:
+            while self._goes_on():
+                if run is not None:
+                    run.progress(self._metered.answer)
+        except errors.ProviderError as error:
+            self._metered.fail(error)
+            raise
+        finally:
+            self._ended = True
+        return self._respond(*self._metered.settle())
 
     def close(self) -> None:
         """Let go of it, and read the rest for its usage where the reader went before the end."""
         try:
             if not (self._ended or self._metered.call.ended):
                 if self._drain.run(self._stream, self._goes_on):
-                    self._metered.settle()
+                    self._respond(*self._metered.settle())
                 else:
                     self._metered.leave()
         except errors.ProviderError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from threading import Condition
 
 from lambda_runtime_api.declarations import NamedTuple
+from lambdallm_extension import errors
 from lambdallm_extension.domain import flush
 from lambdallm_extension.services.metering import Totals
 from lambdallm_wire.tokens import input_tokens
@@ -13,8 +14,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambdallm_extension.ports import Clock, InvocationReport
     from lambdallm_extension.services.metering import Counts
+    from lambdallm_extension.services.run_work import RunWork
     from lambdallm_extension.services.sessions import SessionWork
     from lambdallm_wire.invocations import BeginRequest, EndReply
+
+RELEASE_SECONDS = 0.5
+"""For one transaction, of what a killed process has left."""
 
 EXPIRED_MS = 5_000
 """So long after its deadline a unit is closed: nobody can end it any more."""
@@ -83,6 +88,7 @@ class Work:
         self.begin = begin
         self.connection = connection
         self.session: SessionWork | None = None
+        self.runs: dict[str, RunWork] = {}
         self.tags: dict[str, str] = dict(begin.get("tags", {}))
         self.totals = Totals(self._scopes)
         self._clock = clock
@@ -139,6 +145,50 @@ class Work:
     def store_seconds(self) -> float:
         """Time that is left for the store."""
         return (self._store_deadline_ms - self._clock.epoch_ms()) / 1_000
+
+    @property
+    def release_seconds(self) -> float:
+        """Kept free to let go of runs, when a killed process's calls are waited for."""
+        return RELEASE_SECONDS if self.runs else 0.0
+
+    def keep_partials(self) -> None:
+        """Write at once what its runs' models have said so far: the process is gone.
+
+        Beside what they go on to say; a store that fails now is asked again at the end.
+        """
+        for run in self.runs.values():
+            try:  # noqa: SIM105 - contextlib costs 3 ms of a start
+                run.keep_partials()
+            except errors.StoreError:
+                pass
+
+    def save(self, ending: Ending) -> None:
+        """Write what its runs and its session still hold; a failed event leaves room for a retry.
+
+        Raises:
+            StoreError: Not all of it could be written.
+        """
+        moved = ending.outcome == MOVED  # whoever took it over writes all of it
+        try:
+            for run in self.runs.values():
+                if moved:
+                    run.abandon()
+                    continue
+                try:  # noqa: SIM105 - contextlib costs 3 ms of a start
+                    run.release()
+                except errors.RunLostError:
+                    pass  # nothing of it is ours to write any more
+        finally:
+            if self.session is not None:
+                self._save_session(self.session, ending)
+
+    def _save_session(self, session: SessionWork, ending: Ending) -> None:
+        session.close()
+        if ending.outcome == MOVED:
+            return  # whoever took it over refuses what we still have
+        if ending.outcome != "ok":
+            session.fail()
+        session.save(self.store_seconds())
 
     def calling(self) -> _Calls:
         """Be known as a model call that is under way, while the context lasts."""

@@ -1,0 +1,115 @@
+"""What stands between steps: names, templates, and answers that have to be objects."""
+
+from __future__ import annotations
+
+import re
+
+from lambdallm import _errors
+from lambdallm._schema import Schema
+from lambdallm_wire import plain_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}")
+_VARIABLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*)\}")
+_FENCED = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
+
+_TYPES = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    list: "array",
+    dict: "object",
+}
+
+
+def check_name(name: object) -> None:
+    """Refuse a name that cannot be part of a key and of a template.
+
+    Raises:
+        ConfigurationError: It cannot.
+    """
+    if not (isinstance(name, str) and _NAME.fullmatch(name)):
+        message = f"A step is called by 1 to 80 letters, digits, '_' and '-', not {name!r:.100}."
+        raise _errors.ConfigurationError(message)
+
+
+def fill(template: str, values: Mapping[str, Any]) -> str:
+    """Put values into a template; what it names and nobody knows stays as it is.
+
+    `{draft.output}` is a step's output, `{draft.output.title}` a field of it. A text goes in as it
+    is, everything else as JSON.
+    """
+
+    def replace(found: re.Match[str]) -> str:
+        known, value = look_up(found[1], values)
+        if not known:
+            return found[0]
+        return value if isinstance(value, str) else plain_json.dumps(value)
+
+    return _VARIABLE.sub(replace, template)
+
+
+def look_up(name: str, values: Mapping[str, Any]) -> tuple[bool, Any]:
+    """Return whether a template's name is known, and its value."""
+    if name in values:
+        return True, "" if values[name] is None else values[name]
+    parts = name.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        root = ".".join(parts[:length])
+        if root in values:
+            value = values[root]
+            for field in parts[length:]:
+                if not isinstance(value, dict) or field not in value:
+                    return False, None
+                value = value[field]
+            return True, value
+    return False, None
+
+
+def only_variable(template: str) -> str | None:
+    """Return the name in a template that is nothing but one `{name}`, else None."""
+    found = _VARIABLE.fullmatch(template.strip())
+    return None if found is None else found[1]
+
+
+def to_json_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON schema of an `output_schema`.
+
+    Raises:
+        ConfigurationError: A type is not known.
+    """
+    if not (schema and all(isinstance(each, type) for each in schema.values())):
+        return dict(schema)
+    unknown = [each for each in schema.values() if each not in _TYPES]
+    if unknown:
+        message = f"output_schema knows no {unknown[0].__name__}; use {_known()}, or a JSON schema."
+        raise _errors.ConfigurationError(message)
+    properties = {name: {"type": _TYPES[each]} for name, each in schema.items()}
+    return {"type": "object", "properties": properties, "required": [*schema]}
+
+
+def parse(text: str, schema: Mapping[str, Any]) -> Any:
+    """Return what an answer holds, which has to follow a schema.
+
+    Raises:
+        OutputError: It is no JSON, or another one; the answer is in `partial_text`.
+    """
+    fenced = _FENCED.search(text)
+    try:
+        value = plain_json.loads(fenced[1] if fenced else text)
+        Schema(schema).check(value, "answer")
+    except (ValueError, RecursionError, _errors.InvalidRequestError) as error:
+        message = f"The model's answer is not what output_schema asks for: {error}"
+        fault = _errors.OutputError(message, retryable=True)
+        fault.partial_text = text
+        raise fault from error
+    return value
+
+
+def _known() -> str:
+    return ", ".join([each.__name__ for each in _TYPES])

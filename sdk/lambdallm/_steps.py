@@ -1,0 +1,123 @@
+"""Steps of a handler's own: what a context can do once, however often its event comes.
+
+The run is found by the event's identity: an idempotency key, the id of an SQS message, or else the
+request's, which Lambda keeps for its own retries of asynchronous events.
+"""
+
+from __future__ import annotations
+
+from lambdallm import _errors, _handled, _owners, _settings
+from lambdallm_wire import routes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    from lambdallm._runs import Run, StepScope
+    from lambdallm._work import Work
+
+    T = TypeVar("T")
+
+ID_MAX = 200
+"""Of an identity within a run's id; a longer one is hashed."""
+
+
+class HasSteps:
+    """The part of a context that is about runs.
+
+    Attributes:
+        identity: What makes its event the same event when it comes again; "": the request id.
+        asked_run_id: The run that its caller wants to go on with; "" for none.
+    """
+
+    work: Work
+
+    def __init__(self) -> None:
+        """Open nothing yet."""
+        self.identity = ""
+        self.asked_run_id = ""
+        self._run: Run | None = None
+        self._named: dict[str, int] = {}
+
+    def step(self, name: str, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Do something once, however often this event comes, and return its result.
+
+            receipt = context.step("charge", charge, order_id)
+
+        What it returned before a kill, a timeout or a retry is returned again, and nothing is
+        done; its model calls are not paid twice. Steps may be within steps. Order them by
+        nothing but what other steps have returned.
+
+        Args:
+            name: Of letters, digits, `_` and `-`; a second step of a name is another one.
+            function: Does it; what it returns has to be JSON, and comes back as JSON gives it.
+            *args: For the function.
+            **kwargs: For the function.
+
+        Raises:
+            StateError: The run is another invocation's (it says when to ask again), or the store
+                failed.
+            TypeError: What it returned is no JSON.
+        """
+        from lambdallm import _chain_templates, _runs
+
+        _chain_templates.check_name(name)
+        return _runs.step(self, name, lambda: function(*args, **kwargs))
+
+    def open_run(self) -> Run:
+        """Return the run of this event's own steps, opened at the first of them."""
+        from lambdallm import _runs
+
+        if self._run is None:
+            function = _settings.function_name() or "handler"
+            opening = {"run_id": self.name_run(function), "name": function}
+            owner = self._owner()
+            run = _runs.make(self.work, {**opening, "owner": owner} if owner else opening)
+            run.open()
+            if run.status == "stopped":
+                message = f"Run {run.run_id!r} was stopped: {run.opened.get('error', '')}"
+                raise _errors.StateError(message)
+            self._run = run
+        return self._run
+
+    def read_run(self, run_id: str) -> dict[str, Any]:
+        """Return how a run of this event's owner stands (`lambdallm_wire.runs.StoredRun`)."""
+        message = {"run_id": run_id, "owner": self._owner()}
+        return self.work.control(routes.READ_RUN, message)
+
+    def close_run(self, outcome: str, error: str) -> None:
+        """End the run of this event's own steps.
+
+        Raises:
+            StateError: Not all of it is known to be stored.
+        """
+        run = self._run
+        if run is not None and run.status == "running":
+            run.close("completed" if outcome == "ok" else "failed", error=error)
+
+    def name_run(self, name: str) -> str:
+        """Return what a run is found by that its code has given no id: a second one has its own."""
+        self._named[name] = seen = self._named.get(name, 0) + 1
+        asked = self.asked_run_id
+        if seen == 1 and asked.startswith(f"{name}/"):
+            return asked
+        identity = self.identity or self.work.work_id
+        if len(identity) > ID_MAX:
+            import hashlib
+
+            identity = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
+        return f"{name}/{identity}" if seen == 1 else f"{name}/{identity}~{seen}"
+
+    def _owner(self) -> str:
+        handled = [each for each in _handled.here() if each.context is self]
+        event = handled[0].event if handled else None
+        return _owners.owner_of(_owners.AUTHORIZER, event, self)
+
+
+def scope_here() -> StepScope | None:
+    """Return the step that is being done here; nobody loads its module without need."""
+    import sys
+
+    runs = sys.modules.get("lambdallm._runs")
+    return None if runs is None else runs.here()
