@@ -12,6 +12,7 @@ import json
 import threading
 import urllib.error
 import urllib.request
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -39,11 +40,27 @@ class Meter:
         """Start again at nothing."""
         self.requests = self.bytes_written = self.read_units = self.write_units = 0
         self.written: list[int] = []
+        self.asked: Counter[str] = Counter()
+
+    def refuse(self, operation: str, request: dict[str, Any], reply: dict[str, Any]) -> None:
+        """Count a request that was refused: a condition that does not hold costs the write.
+
+        Source: DynamoDB developer guide, "Condition expressions", 2026-10.
+        """
+        kind = str(reply.get("__type", "")).rpartition("#")[2]
+        with self.lock:
+            self.requests += 1
+            self.asked[operation] += 1
+            if kind in ("ConditionalCheckFailedException", "TransactionCanceledException"):
+                before = self.bytes_written
+                self._write(operation, request)
+                self.bytes_written = before
 
     def take(self, operation: str, request: dict[str, Any], reply: dict[str, Any]) -> None:
         """Count one request."""
         with self.lock:
             self.requests += 1
+            self.asked[operation] += 1
             if operation in WRITES:
                 self._write(operation, request)
             elif operation == "BatchGetItem":
@@ -100,8 +117,8 @@ def serve(meter: Meter) -> ThreadingHTTPServer:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             target = self.headers["X-Amz-Target"]
             status, reply = meter.forward(target, body, dict(self.headers))
-            if status == OK:
-                meter.take(target.rpartition(".")[2], json.loads(body), json.loads(reply))
+            count = meter.take if status == OK else meter.refuse
+            count(target.rpartition(".")[2], json.loads(body), json.loads(reply))
             self.send_response(status)
             self.send_header("Content-Type", "application/x-amz-json-1.0")
             self.send_header("Content-Length", str(len(reply)))

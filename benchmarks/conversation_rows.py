@@ -75,7 +75,7 @@ def conversation_rows(bench: Bench) -> list[Result]:
         for side in ("ours", *RIVALS):
             bench.say(f"{turns} turns of {side}")
             try:
-                sides[side] = _converse(side, _python(side, folder), upstream, turns)
+                sides[side] = _converse(side, python_of(side, folder), upstream, turns)
             except subprocess.CalledProcessError as error:
                 sides[side] = f"{error.cmd[-1]} ended with status {error.returncode}"
     return [row for rival in RIVALS for row in _rows(sides["ours"], sides[rival], rival, turns)]
@@ -161,7 +161,7 @@ def _run(side: str, python: str, meter: Meter, url: str, turns: int) -> Kept:
     return Kept(cpu_us, written, meter.read_units, meter.write_units)
 
 
-def _python(side: str, folder: Path) -> str:
+def python_of(side: str, folder: Path) -> str:
     """Return an interpreter that finds one side's package."""
     if side == "ours":
         return sys.executable

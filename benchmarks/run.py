@@ -28,6 +28,7 @@ import cold_rows  # noqa: E402
 import conversation_rows  # noqa: E402
 import overhead_rows  # noqa: E402
 import price_rows  # noqa: E402
+import run_rows  # noqa: E402
 import stream_rows  # noqa: E402
 import warm_rows  # noqa: E402
 from bench import prepared  # noqa: E402
@@ -49,6 +50,7 @@ GROUPS: list[tuple[tuple[str, ...], Callable[[Bench], list[Result]]]] = [
     ),
     (("rss", "private", "idle"), warm_rows.memory_rows),
     (tuple(conversation_rows.names()), conversation_rows.conversation_rows),
+    (run_rows.names(), run_rows.run_rows),
     (("price_first", "price_call"), price_rows.price_rows),
     (("overhead_usd", "overhead_table"), overhead_rows.overhead_rows),
     (budget_rows.names(), budget_rows.budget_rows),

@@ -4,7 +4,8 @@
                   ├─ model_server      scripted answers over Bedrock's own protocol
                   ├─ environment A     launcher ─ sidecar, and AWS's runtime client ─ the handler
                   ├─ environment B     starts when A is gone, and remembers
-                  └─ others            spend a day's budget, are stopped, and go on
+                  └─ others            spend a day's budget, are stopped, and go on; and three
+                                       that finish one report, each a part of it
 
 Whatever is started here ends here: after the last turn, after an error, and on Ctrl-C.
 """
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from demo_budget import show as show_budget
+from demo_chain import FUNCTION as CHAIN_FUNCTION, HANDLER as CHAIN_HANDLER, show as show_chain
 from demo_servers import (
     SIGNALS,
     InterruptionError,
@@ -159,6 +161,12 @@ def run(options: argparse.Namespace, screen: Screen, folder: Path) -> None:
                 screen, folder, variables, table,
                 lambda told: environment(opt, told, SCRIPTED_TIMEOUT_SECONDS),
             )  # fmt: skip
+            show_chain(
+                screen, folder, variables,
+                lambda told: environment(
+                    opt, told, SCRIPTED_TIMEOUT_SECONDS, (CHAIN_FUNCTION, CHAIN_HANDLER)
+                ),
+            )  # fmt: skip
     screen.ending(bedrock=options.bedrock)
 
 
@@ -234,7 +242,10 @@ def converse(
 
 @contextlib.contextmanager
 def environment(
-    opt: Path, variables: Mapping[str, str], timeout_seconds: float
+    opt: Path,
+    variables: Mapping[str, str],
+    timeout_seconds: float,
+    function: tuple[Path, str] = (FUNCTION, HANDLER),
 ) -> Iterator[Environment]:
     """Run an execution environment; its processes start with the first question."""
     from lambda_runtime_api.emulator import Environment, RuntimeNotFoundError
@@ -243,13 +254,12 @@ def environment(
     try:
         with SIGNALS.held():  # so that it is known to the end of this block when it exists
             running = Environment(
-                FUNCTION,
-                HANDLER,
+                *function,
                 opt=opt,
                 variables=variables,
                 timeout_seconds=timeout_seconds,
                 memory_mb=MEMORY_MB,
-                function_name="chat",
+                function_name=function[0].name,
             )
         yield running
     except RuntimeNotFoundError as error:

@@ -120,6 +120,7 @@ class Screen:
         for command, what in (
             (again, "with a scripted model" if bedrock else "the same with a real model"),
             ("examples/chat/app.py", "the function that you have just seen"),
+            ("examples/report/app.py", "a chain that waits, over three environments"),
             ("examples/async_chat/app.py", "two questions at once, in a coroutine"),
             ("./build.sh layer", "the layer, for `sam deploy --guided` with template.yaml"),
             ("./build.sh test", "every promise of RELIABILITY.md, checked"),

@@ -19,7 +19,7 @@ from lambdallm_extension.server.handlers import Handlers
 from lambdallm_extension.server.replies import Whole, plain
 from lambdallm_extension.server.under_way import UnderWay
 from lambdallm_extension.services.invocation_costs import InvocationCosts
-from lambdallm_extension.services.invocations import Invocations
+from lambdallm_extension.services.invocations import GONE_SECONDS, Invocations
 from lambdallm_extension.services.tasks import Workers
 from lambdallm_extension.settings import Settings, SystemClock, SystemRandom, renew_chance
 from lambdallm_extension.telemetry.bills import Bills
@@ -308,7 +308,10 @@ class Engine:
     def finish(self, seconds: float) -> None:
         """Try once more to write what is left; say what was not; let go of everything."""
         self._parts.store_health.succeeded()  # a last try: nobody is kept waiting any more
-        self._parts.streams.settle_all()
+        until = self.clock.monotonic() + seconds
+        self.invocations.wait_ended("", min(seconds, GONE_SECONDS))
+        self._parts.streams.settle_all(seconds)
+        seconds = max(0.0, until - self.clock.monotonic())
         self._under_way.report()
         self.bills.finish(seconds)
         self.wait_persisted(seconds)

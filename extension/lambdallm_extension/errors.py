@@ -12,6 +12,7 @@
         ├── NotYetStoredError                                 what the caller has seen is on its way
         ├── LostExchangeError                                 what the caller has seen will not come
         ├── StoreRefusedError                                 permission, table or item at fault
+        │   ├── OnePartitionError                             a transaction over two of them
         │   └── TooMuchAtOnceError                            more than there is memory for
         ├── RunBusyError                                      another attempt holds the run
         ├── RunLostError                                      it was taken over, or stopped
@@ -92,10 +93,13 @@ class BudgetExceededError(ExtensionError):
     code = "budget_exceeded"
     source = "budget"
 
-    def __init__(self, detail: str, *, retry_after_seconds: float | None = None) -> None:
+    def __init__(
+        self, detail: str, *, retry_after_seconds: float | None = None, source: str = "budget"
+    ) -> None:
         super().__init__(detail)
         self.retry_after_seconds = retry_after_seconds
         self.retryable = retry_after_seconds is not None
+        self.source = source
 
 
 class ProviderError(ExtensionError):
@@ -163,6 +167,10 @@ class LostExchangeError(StoreError):
 
 class StoreRefusedError(StoreError):
     """The store said no for a reason that a retry does not mend. Nothing was written."""
+
+
+class OnePartitionError(StoreRefusedError):
+    """The store writes to one partition at a time, and a transaction was of two."""
 
 
 class TooMuchAtOnceError(StoreRefusedError):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lambdallm_extension.model_ports import Dialect, Provider
     from lambdallm_extension.ports import Clock, Random, Store, Telemetry
     from lambdallm_extension.price_book.pricing import Pricing
+    from lambdallm_extension.run_parts import RunParts
     from lambdallm_extension.services.accounting import Accounting
     from lambdallm_extension.services.budgets import Budgets
     from lambdallm_extension.services.embedding import Embedding
@@ -68,6 +69,7 @@ class Parts:
         self._lock = Lock()
         self._credentials: CredentialSource | None = None
         self._secrets: Secrets | None = None
+        self._run_parts: RunParts | None = None
         self._stores = OpenedStores(settings, clock, self.credentials, overhead)
         self._recorder: Recorder | None = None
         self._chat: Chat | None = None
@@ -182,7 +184,9 @@ class Parts:
         """Return a method of each adapter that is open."""
         stores = self._stores.all()
         with self._lock:
-            return [getattr(adapter, method) for adapter in (*self._providers.values(), *stores)]
+            of_runs = () if self._run_parts is None else (self._run_parts,)
+            adapters = (*of_runs, *self._providers.values(), *stores)
+            return [getattr(adapter, method) for adapter in adapters]
 
     def close(self) -> None:
         """Let go of the store and of every connection."""
@@ -267,11 +271,13 @@ class Parts:
 
     def runs(self) -> Runs:
         """Return what opens the runs of chains."""
-        from lambdallm_extension.services.runs import Runs
+        from lambdallm_extension.run_parts import RunParts
 
-        return Runs(
-            self.store, self._workers, self._clock, self._environment_id, self.streams, self._log
-        )
+        credentials = self.credentials()
+        with self._lock:
+            if self._run_parts is None:
+                self._run_parts = RunParts(self._settings, credentials, self._clock, self._log)
+        return self._run_parts.open(self.store, self._workers, self._environment_id, self.streams)
 
     def passing(self) -> Passing:
         """Return the use case that passes clients' own requests on."""

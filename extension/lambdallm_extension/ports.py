@@ -238,6 +238,9 @@ class InvocationReport(NamedTuple):
         blocked: Calls that no budget had room for.
         downgraded: Calls that asked a cheaper model than was wanted.
         budget_percent: Leased of the fullest budget that a call belonged to; None without one.
+        runs_completed, runs_failed: Runs of chains that ended so in it.
+        runs_stalled: Runs that were given up, because attempts at them led nowhere.
+        runs_regenerated: Generations that an earlier attempt at the run had made already.
     """
 
     work_id: str
@@ -262,6 +265,10 @@ class InvocationReport(NamedTuple):
     blocked: int = 0
     downgraded: int = 0
     budget_percent: int | None = None
+    runs_completed: int = 0
+    runs_failed: int = 0
+    runs_stalled: int = 0
+    runs_regenerated: int = 0
 
 
 class InvocationBill(NamedTuple):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from lambdallm_wire.configuration_faults import Faults, Path
 
-SCOPES = ("organisation", "tenant", "user", "function", "model", "session", "tag")
+SCOPES = ("organisation", "tenant", "user", "function", "model", "session", "run", "tag")
 """What a budget can be of."""
 
 _BUDGETS = {

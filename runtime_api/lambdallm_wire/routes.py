@@ -153,6 +153,9 @@ LIST_RUNS: Final = Route("POST", "/v1/runs/list", "runs.ListRuns", "runs.ListedR
 STOP_RUN: Final = Route(
     "POST", "/v1/runs/stop", "runs.StopRun", "runs.StoppedRun", "Stop a run for good."
 )
+DELETE_RUN: Final = Route(
+    "POST", "/v1/runs/delete", "runs.DeleteRun", "runs.DeletedRun", "Delete a run for good."
+)
 FINISH_STEP: Final = Route(
     "POST", "/v1/runs/finish", "runs.FinishStep", "runs.FinishedWait", "Finish a step that waits."
 )
@@ -166,7 +169,8 @@ ACCOUNTING_ROUTES: Final = (LIST_BUDGETS, CHANGE_BUDGET, READ_SPENDING)
 """For whoever pays; no handler needs them."""
 
 RUN_ROUTES: Final = (
-    OPEN_RUN, STORE_STEPS, CLOSE_RUN, READ_RUN, LIST_RUNS, STOP_RUN, FINISH_STEP,
+    OPEN_RUN, STORE_STEPS, CLOSE_RUN, READ_RUN, LIST_RUNS, STOP_RUN, DELETE_RUN,
+    FINISH_STEP,
 )  # fmt: skip
 """For chains, and for whoever looks after their runs."""
 

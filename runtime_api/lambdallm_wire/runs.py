@@ -80,6 +80,26 @@ class Wait(TypedDict, total=False):
     secret: str
 
 
+class ResumeRun(TypedDict, total=False):
+    """How a run is gone on with when an attempt has not finished it.
+
+    Args:
+        via: `self`, `sqs` or `schedule`.
+        target: ARN of the function.
+        queue_url: For `sqs`.
+        role_arn: For `schedule`.
+        delay_seconds: Between the attempts, for `sqs` and `schedule`.
+        event: JSON that the function is invoked with.
+    """
+
+    via: str
+    target: str
+    queue_url: str
+    role_arn: str
+    delay_seconds: int
+    event: str
+
+
 class OpenRun(TypedDict, total=False):
     """Begins a run, or goes on with it. `work_id`, `run_id` and `name` are always there.
 
@@ -92,11 +112,12 @@ class OpenRun(TypedDict, total=False):
         migrations: Versions that this one can go on with: each says what became of a step, "" for
             nothing. What they finished is taken over, whatever its fingerprint.
         input: JSON; absent where a run is only gone on with.
-        input_differs: Whether another input than the run's own is `refuse`d or `ignore`d.
         claim: Made by the caller for one attempt: with it, it opens the same attempt again.
         max_cost_pico_usd: All attempts together may cost so much.
         attempts_max: So often it is opened at most.
         ttl_seconds: So long after the last attempt it is kept.
+        event: JSON of the event that has begun it, for whoever wants to begin it again.
+        resume: How it is gone on with; absent: its caller comes again.
     """
 
     work_id: str
@@ -107,14 +128,21 @@ class OpenRun(TypedDict, total=False):
     declared: list[DeclaredStep]
     migrations: dict[str, dict[str, str]]
     input: str
-    input_differs: str
     claim: str
     max_cost_pico_usd: int
     attempts_max: int
     ttl_seconds: int
+    event: str
+    resume: ResumeRun
 
 
-class OpenedRun(TypedDict, total=False):
+class _Resumed(TypedDict, total=False):
+    """Only of an attempt that has ended: whether somebody goes on with the run."""
+
+    resumed: bool
+
+
+class OpenedRun(_Resumed, total=False):
     """A run as it stands.
 
     Args:
@@ -191,7 +219,7 @@ class CloseRun(TypedDict, total=False):
     waits: list[Wait]
 
 
-class RunCosts(TypedDict):
+class RunCosts(_Resumed):
     """What a run has come to, once what was sent is stored; see `OpenedRun`."""
 
     cost_pico_usd: int
@@ -201,10 +229,17 @@ class RunCosts(TypedDict):
 
 
 class ReadRun(TypedDict, total=False):
-    """Asks for a run, without opening it. `run_id` is always there."""
+    """Asks for a run, without opening it. `run_id` is always there.
+
+    Args:
+        run_id, owner: Which one.
+        without_texts: What users have said stays where it is: no input, output or event; outputs
+            of its steps and messages of its waits are "".
+    """
 
     run_id: str
     owner: str
+    without_texts: bool
 
 
 class StoredCall(TypedDict, total=False):
@@ -240,7 +275,9 @@ class StoredRun(OpenedRun, total=False):
         run_id, owner, name, version: As it was opened.
         begun_epoch_ms, at_epoch_ms: When it began, and when it was last opened or closed.
         leased_until_epoch_ms: Nobody else opens it until then; 0 when it is free.
+        expires_epoch_ms: When it is gone, unless it is opened before.
         calls: All that it has intended.
+        event: JSON, with which it was begun, where that was kept.
     """
 
     found: bool
@@ -251,7 +288,9 @@ class StoredRun(OpenedRun, total=False):
     begun_epoch_ms: int
     at_epoch_ms: int
     leased_until_epoch_ms: int
+    expires_epoch_ms: int
     calls: list[StoredCall]
+    event: str
 
 
 class ListRuns(TypedDict, total=False):
@@ -280,6 +319,21 @@ class StoppedRun(TypedDict):
 
     found: bool
     status: str
+
+
+class DeleteRun(TypedDict, total=False):
+    """Deletes a run for good, with the records of its model calls. `run_id` is always there."""
+
+    run_id: str
+    owner: str
+
+
+class DeletedRun(TypedDict):
+    """Whether there was anything of it, and how many items and calls' records are gone."""
+
+    found: bool
+    items: int
+    calls: int
 
 
 class FinishStep(TypedDict, total=False):

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         UnauthorizedError,
     )
     from lambdallm._handler import handler
+    from lambdallm._idempotent import idempotent
     from lambdallm._memory import MemoryStrategy
     from lambdallm._messages import ChatResponse, Message, ToolCall
     from lambdallm._middleware import Middleware
@@ -89,6 +90,7 @@ _MODULES = {
     "approve": "_callbacks",
     "complete_callback": "_callbacks",
     "handler": "_handler",
+    "idempotent": "_idempotent",
     "reject": "_callbacks",
 }
 """Public name to the module that holds it."""
@@ -134,6 +136,7 @@ __all__ = [
     "approve",
     "complete_callback",
     "handler",
+    "idempotent",
     "reject",
 ]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
-from lambdallm import _context, _errors, _handled, _runs
+from lambdallm import _context, _engine_tokens, _errors, _handled, _runs
 from lambdallm_wire import plain_json, routes
 
 TYPE_CHECKING = False
@@ -24,8 +24,10 @@ def encode(run_id: str, owner: str, step: str, secret: str) -> str:
     return urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
 
 
-def complete_callback(token: str, output: Any = None) -> None:
-    """Finish a step that waits; its chain goes on with the output when it is run again.
+def complete_callback(token: str, output: Any = None) -> str:
+    """Finish a step that waits, and return its run's id: its chain goes on when it is run again.
+
+    One that Step Functions or a durable function waits with goes on by itself; "" is returned.
 
     Args:
         token: As `notify` was given it, or `ChainResult.waits`.
@@ -36,9 +38,10 @@ def complete_callback(token: str, output: Any = None) -> None:
         StateError: The step is finished already, or its time is over; or the store failed.
         ConfigurationError: There is no store.
     """
+    if _engine_tokens.is_one(token):
+        _engine_tokens.finish(token, _runs.encode(output, "A callback's output"))
+        return ""
     run_id, owner, step, secret = _decode(token)
-    handled = _handled.here()
-    context = handled[0].context if len(handled) == 1 else _context.for_script()
     finished = {
         "run_id": run_id,
         "owner": owner,
@@ -46,7 +49,7 @@ def complete_callback(token: str, output: Any = None) -> None:
         "secret": secret,
         "output": _runs.encode(output, "A callback's output"),
     }
-    outcome = context.work.control(routes.FINISH_STEP, finished)["outcome"]
+    outcome = _finish(finished)
     if outcome == "unknown":
         raise _errors.InvalidRequestError("Nothing waits under this token.")
     if outcome == "already":
@@ -58,16 +61,30 @@ def complete_callback(token: str, output: Any = None) -> None:
             "stopped."
         )
         raise _errors.StateError(message)
+    return run_id
 
 
-def approve(token: str, by: str = "", comment: str = "") -> None:
-    """Say yes to an `Approval`; errors as of `complete_callback`."""
-    complete_callback(token, {"approved": True, "by": by, "comment": comment})
+def approve(token: str, by: str = "", comment: str = "") -> str:
+    """Say yes to an `Approval`; as `complete_callback`."""
+    return complete_callback(token, {"approved": True, "by": by, "comment": comment})
 
 
-def reject(token: str, by: str = "", comment: str = "") -> None:
-    """Say no to an `Approval`; errors as of `complete_callback`."""
-    complete_callback(token, {"approved": False, "by": by, "comment": comment})
+def reject(token: str, by: str = "", comment: str = "") -> str:
+    """Say no to an `Approval`; as `complete_callback`."""
+    return complete_callback(token, {"approved": False, "by": by, "comment": comment})
+
+
+def _finish(finished: dict[str, Any]) -> str:
+    handled = _handled.here()
+    if len(handled) == 1:
+        return str(handled[0].context.work.control(routes.FINISH_STEP, finished)["outcome"])
+    work, ended = _context.for_script().work, "error"
+    try:
+        outcome = str(work.control(routes.FINISH_STEP, finished)["outcome"])
+        ended = "ok"
+    finally:
+        work.end(ended, "", 0.0)
+    return outcome
 
 
 def _decode(token: str) -> list[str]:

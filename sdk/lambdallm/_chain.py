@@ -12,6 +12,7 @@ A declaration does nothing; `_chain_runner` runs it.
 
 from __future__ import annotations
 
+from lambdallm import _resumption
 from lambdallm._chain_parts import Part, Step, checked, fault
 from lambdallm._chain_waits import Callback
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 TIMEOUT_STRATEGIES = ("fail-fast", "checkpoint", "truncate")
 RETENTION_DAYS = 7
+
+ATTEMPTS_MAX = 20
+"""Of one run. Lambda finds loops of functions by a header that this package's requests do not
+carry: this bound, and that of attempts without progress, are what ends one."""
 
 
 class Chain(Part):
@@ -44,6 +49,11 @@ class Chain(Part):
             there no more (""): runs of that version are gone on with then. Else they are refused.
         owner: Whose runs are, as `Session(owner=…)`.
         attempts_max: So many invocations may go on with one run.
+        resume: Who goes on with a run that an attempt has not finished: None, whoever calls again;
+            `self`, an asynchronous invocation of the function; `sqs`, a message in the queue of
+            LAMBDALLM_RESUME_QUEUE; `schedule`, EventBridge Scheduler as LAMBDALLM_RESUME_ROLE,
+            which goes on too when the whole environment was killed. docs/chains.md compares them.
+        resume_delay: Seconds before it, of `sqs` and `schedule`.
         retention_days: So long after its last attempt a run is kept.
     """
 
@@ -62,7 +72,9 @@ class Chain(Part):
         condition: Callable[[dict[str, Any]], Any] | None = None,
         migrations: Mapping[str, Mapping[str, str]] | None = None,
         owner: Any = "authorizer",
-        attempts_max: int = 100,
+        attempts_max: int = ATTEMPTS_MAX,
+        resume: str | None = None,
+        resume_delay: float = 0,
         retention_days: float = RETENTION_DAYS,
     ) -> None:
         """Declare it.
@@ -85,8 +97,12 @@ class Chain(Part):
         self.migrations = {} if migrations is None else migrations
         self.owner = owner
         self.attempts_max = attempts_max
+        _resumption.check(resume)
+        self.resume = resume
+        self.resume_delay = resume_delay
         self.retention_days = retention_days
         self._check_migrations()
+        self._check_inner_bounds()
 
     @property
     def step_count(self) -> int:
@@ -144,6 +160,80 @@ class Chain(Part):
         from lambdallm import _chain_runner  # what only declares a chain does not run it
 
         return _chain_runner.run(self, context, run_id, checkpoint, inputs)
+
+    def to_state_machine(self, function_arn: str = "${FunctionArn}") -> dict[str, Any]:
+        """Return it as a definition of a Step Functions state machine (docs/chains_elsewhere.md).
+
+            json.dumps(chain.to_state_machine())
+
+        Each step is a task that the function does with `run_task`. An execution's input are the
+        chain's inputs, and its name is what its results are kept by.
+
+        Args:
+            function_arn: Of the function, best of a published version; as it is, the placeholder
+                of `DefinitionSubstitutions`.
+
+        Raises:
+            ConfigurationError: Names of steps differ by `-` and `_` alone.
+        """
+        from lambdallm import _state_machine
+
+        return _state_machine.export(self, function_arn)
+
+    def run_task(self, event: Any, context: Any) -> dict[str, Any]:
+        """Do one task of its state machine, and return what the machine goes on with.
+
+            @handler()
+            def work(event, context):
+                return chain.run_task(event, context)
+
+        What the task had finished before a kill or a retry is not done again.
+
+        Args:
+            event: The handler's: `{"lambdallm_task": …}`.
+            context: The handler's.
+
+        Raises:
+            InvalidRequestError: The event is no such task.
+            ConfigurationError: The machine was exported from another definition of the chain.
+            LambdaLLMError: The step failed; `RetryableTaskError` is what the machine retries.
+        """
+        from lambdallm import _state_machine_tasks
+
+        return _state_machine_tasks.do(self, context, event)
+
+    def run_durable(self, context: Any, *, name: str | None = None, **inputs: Any) -> ChainResult:
+        """Do it as part of a Lambda durable function, whose engine keeps what is finished.
+
+            @durable_execution
+            def work(event, context):
+                return report.run_durable(context, input=event["topic"]).final_output
+
+        Args:
+            context: The durable function's.
+            name: Needed by the second run of this chain in one execution.
+            **inputs: As of `run`.
+
+        Returns:
+            What came of it; a step that failed is told there, and not raised.
+
+        Raises:
+            ConfigurationError: The package aws-durable-execution-sdk-python is not there.
+            StateError: The execution was begun with another definition of the chain.
+        """
+        from lambdallm import _durable
+
+        return _durable.run(self, context, name, inputs)
+
+    def _check_inner_bounds(self) -> None:
+        """Refuse a bound that would not hold: within another chain the whole run has one."""
+        for inner in _all(self)[1:]:
+            if isinstance(inner, Chain) and inner.max_total_cost is not None:
+                message = (
+                    f"Chain {inner.name!r} has a max_total_cost and is a step of {self.name!r}: "
+                    "give it to the outermost chain."
+                )
+                raise fault(message)
 
     def _check_migrations(self) -> None:
         names = {step.name for step in self.steps}

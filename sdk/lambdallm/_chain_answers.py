@@ -42,6 +42,8 @@ def of_result(result: ChainResult, incoming: Incoming) -> Any:
         return _named(_responses.from_value(body, incoming), result.run_id, incoming)
     if result.status == "checkpointed" and incoming.shape != "service":
         return in_progress(result, incoming)
+    if result.status == "checkpointed" and result.resumes:
+        return None  # its event need not come again
     raise result.error or _errors.StateError(f"Run {result.run_id!r} has failed.")
 
 
@@ -82,7 +84,7 @@ def of_poll(run: dict[str, Any], run_id: str, incoming: Incoming) -> dict[str, A
     if run["status"] == "stopped":
         return _response(410, {**body, "message": run.get("error", "")}, incoming)
     if run["status"] == "failed":
-        body["message"] = "It has failed so far; the same event goes on with it."
+        return _response(200, {**body, "message": run.get("error", "")}, incoming)
     waits = [each["step"] for each in run["waits"]]
     done = {step["key"] for step in run["steps"]}
     waiting = [step for step in waits if step not in done]

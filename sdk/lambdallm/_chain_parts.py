@@ -105,6 +105,8 @@ class Step(Part):
         if on_kill not in ("restart", "continue"):
             message = f"Step {name!r}: on_kill={on_kill!r} is 'restart' or 'continue'."
             raise fault(message)
+        if output_schema is not None:
+            _chain_templates.to_json_schema(output_schema)
         self.prompt = prompt
         self.func = func
         self.model = None if model is None else resolve(model)

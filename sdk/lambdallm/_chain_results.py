@@ -87,6 +87,7 @@ class ChainResult:
         waits: Tokens of the steps that wait for somebody, by their names.
         unknown_calls: Calls that may have been billed, and of which nothing is known: their
             environment was killed. The most that they can have cost is in the total.
+        resumes: Whether somebody goes on with it, as `Chain(resume=…)` says.
         regenerated: How often a model was asked again what an earlier attempt had asked.
     """
 
@@ -115,6 +116,7 @@ class ChainResult:
         self.total_cost_pico_usd = 0
         self.unknown_calls = 0
         self.regenerated = 0
+        self.resumes = False
 
     @property
     def completed_steps(self) -> int:

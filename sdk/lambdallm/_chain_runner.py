@@ -6,7 +6,7 @@ open ─► step ─► step ─► … ─► close        its outputs travel w
 
 from __future__ import annotations
 
-from lambdallm import _context, _errors, _handled, _owners, _runs, _settings
+from lambdallm import _context, _errors, _handled, _log, _resumption, _runs, _settings
 from lambdallm._chain_results import ChainResult
 from lambdallm._chain_steps import Doing, WaitingError
 from lambdallm._messages import PICO_USD
@@ -24,6 +24,17 @@ if TYPE_CHECKING:
     Values = dict[str, Any]
 
 
+STEPS_OF_ONE_LAMBDA = 50
+"""With more, a run seldom ends within one invocation."""
+
+_LONG = (
+    "lambdallm: Chain {!r} has {} steps, more than one invocation is made for. Step Functions "
+    "(chain.to_state_machine()) and durable functions (chain.run_durable()) do the same chain: "
+    "docs/chains_elsewhere.md."
+)
+_told_long: set[str] = set()
+
+
 def run(
     chain: Chain,
     context: Any,
@@ -32,13 +43,23 @@ def run(
     inputs: Mapping[str, Any],
 ) -> ChainResult:
     """Do all steps of a chain that are not finished yet; see `Chain.run`."""
+    _tell_if_long(chain)
     if context is None:
         handled = _handled.here()
         if len(handled) != 1:
             return _run_by_hand(chain, run_id, checkpoint, inputs)
         context = handled[0].context
     opened = _Running(chain, context, _name_run(chain, context, run_id, checkpoint), inputs)
-    return opened.run(refuses_other_input=run_id is not None and bool(inputs))
+    named = run_id is not None or bool(checkpoint)
+    return opened.run(refuses_other_input=named and bool(inputs))
+
+
+def _tell_if_long(chain: Chain) -> None:
+    """Say once in a process that another engine would do a chain better."""
+    if chain.step_count <= STEPS_OF_ONE_LAMBDA or chain.name in _told_long:
+        return
+    _told_long.add(chain.name)
+    _log.write("WARNING", _LONG.format(chain.name, chain.step_count))
 
 
 def _run_by_hand(
@@ -60,8 +81,14 @@ def _run_by_hand(
 def _name_run(
     chain: Chain, context: Any, run_id: str | None, checkpoint: Mapping[str, Any] | None
 ) -> str:
-    """Return what the run is found by: what is said, else what the event is known by."""
+    """Return what the run is found by: what is said, else what the event is known by.
+
+    Raises:
+        InvalidRequestError: The checkpoint is not one of this package's.
+    """
     said = run_id or (checkpoint or {}).get("run_id")
+    if checkpoint and said is None:
+        raise _errors.InvalidRequestError(_NO_CHECKPOINT.format(chain.name))
     if said is not None:
         return str(said)
     return str(context.name_run(chain.name))
@@ -94,23 +121,36 @@ class _Running:
         if self._inputs:
             opening["input"] = _runs.encode(self._inputs, "The input of a chain")
         if chain.max_total_cost is not None:
-            opening["max_cost_pico_usd"] = _pico_usd(chain.max_total_cost)
-        owner = _owner_of(chain, self._context)
+            opening["max_cost_pico_usd"] = pico_usd(chain.max_total_cost)
+        if self._context.original_event is not None:
+            self._say_event(opening, self._context.original_event)
+        owner = self._context.owner_by(chain.owner)
         if owner:
             opening["owner"] = owner
         self._owner = owner
         return _runs.make(self._context.work, opening)
+
+    def _say_event(self, opening: dict[str, Any], event: Any) -> None:
+        """Let the run be gone on with by the event that has begun it."""
+        chain, run_id = self._chain, opening["run_id"]
+        if chain.resume is None:
+            return
+        opening["resume"] = _resumption.terms(
+            chain.resume, self._context, run_id, event, chain.resume_delay
+        )
+        opening["event"] = opening["resume"]["event"]
 
     def run(self, *, refuses_other_input: bool) -> ChainResult:
         """Open it, do its steps, and close it."""
         self._run.open()
         stored: Values = plain_json.loads(self._run.opened["input"]) or {}
         self._result.attempt = self._run.attempt
+        if refuses_other_input and stored != _as_json(self._inputs):
+            if self._run.status == "running":
+                self._run.close("interrupted")
+            raise _errors.InvalidRequestError(_other_input(self._run.run_id, stored, self._inputs))
         if self._run.status != "running":
             return self._ended(stored)
-        if refuses_other_input and stored != _as_json(self._inputs):
-            self._run.close("interrupted")
-            raise _errors.InvalidRequestError(_other_input(self._run.run_id, stored, self._inputs))
         values: Values = {"input": "", **stored}
         try:
             output = self._doing.do_steps(self._chain, "", values, self._result.steps)
@@ -130,7 +170,7 @@ class _Running:
         opened = self._run.opened
         values: Values = {"input": "", **stored}
         for part in self._chain.steps:
-            if part.name in self._run.steps or self._doing.steps_under(part.name):
+            if part.name in self._run.steps or self._run.steps_under(part.name):
                 self._doing.take_result(
                     part.name, self._output_of(part, values), self._result.steps
                 )
@@ -161,7 +201,9 @@ class _Running:
     def _fail(self, error: Exception) -> ChainResult:
         """Keep what is finished, and say how the rest has ended."""
         self._result.error = error
-        out_of_time = isinstance(error, _errors.DeadlineExceededError)
+        out_of_time = isinstance(error, _errors.DeadlineExceededError) or (
+            isinstance(error, _errors.ModelInvocationError) and self._context.should_checkpoint
+        )  # a call is given up where the time to tell of it begins
         out_of_money = isinstance(error, _errors.BudgetExceededError) and error.source == "run"
         if out_of_money or (out_of_time and self._chain.timeout_strategy == "truncate"):
             self._result.status = "truncated"
@@ -169,7 +211,7 @@ class _Running:
             self._result.status = "checkpointed"
         else:
             self._result.status = "failed"
-        done = [step for step in self._result.steps if not step.error]
+        done = [step for step in self._result.steps if not (step.error or step.skipped)]
         if done:
             self._result.final_output = done[-1].output
         return self._leave("interrupted" if out_of_time else "failed", str(error))
@@ -185,6 +227,7 @@ class _Running:
         result = self._result
         if costs is not None:
             result.take_costs(costs)
+            result.resumes = costs.get("resumed", False)
         result.total_latency_ms = (_settings.monotonic() - self._began) * 1_000
         if result.status != "completed":
             result.checkpoint = {
@@ -196,7 +239,7 @@ class _Running:
         return result
 
 
-def _pico_usd(usd: float | str) -> int:
+def pico_usd(usd: float | str) -> int:
     """Return an amount in whole pico-USD."""
     try:
         amount = round(float(usd) * PICO_USD)
@@ -208,11 +251,10 @@ def _pico_usd(usd: float | str) -> int:
     return amount
 
 
-def _owner_of(chain: Chain, context: Any) -> str:
-    """Return whose the run is."""
-    handled = [each for each in _handled.here() if each.context is context]
-    event = handled[0].event if handled else None
-    return _owners.owner_of(chain.owner, event, context)
+_NO_CHECKPOINT = (
+    "The checkpoint for chain {!r} names no run: it is none that ChainResult.checkpoint has held. "
+    "Nothing was run."
+)
 
 
 def _as_json(inputs: Mapping[str, Any]) -> Any:

@@ -13,7 +13,6 @@ from lambdallm import (
     _settings,
 )
 from lambdallm._chain_results import StepResult
-from lambdallm._chain_waits import Approval, Callback
 from lambdallm_wire import plain_json
 
 TYPE_CHECKING = False
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from lambdallm._chain import Chain
     from lambdallm._chain_parts import Loop, Map, Parallel, Part, Step
+    from lambdallm._chain_waits import Callback
     from lambdallm._runs import Run
 
     Values = dict[str, Any]
@@ -96,13 +96,18 @@ class Doing:
     def do(self, part: Part, key: str, values: Values) -> Any:
         if self._skipped(key):
             return None
-        begun = key in self._run.steps or self.steps_under(key)
-        if part.condition is not None and not begun and not part.condition(values):
+        if self._is_left_out(part, key, values):
             step = _runs.StepScope(self._run, key).to_step("null", part.fingerprint)
             self._run.finish({**step, "skipped": True})
             return None
         do: Callable[[Any, str, Values], Any] = getattr(self, _DOERS[part.kind])
         return do(part, key, values)
+
+    def _is_left_out(self, part: Part, key: str, values: Values) -> bool:
+        """Ask a part's condition, unless something of the part is done already."""
+        if part.condition is None or key in self._run.steps or self._run.steps_under(key):
+            return False
+        return not part.condition(dict(values))
 
     def _chain(self, part: Chain, key: str, values: Values) -> Any:
         return self.do_steps(part, f"{key}/", dict(values))
@@ -144,6 +149,9 @@ class Doing:
         """Do it, and again after a failure that may pass, while there is time."""
         for attempt in range(part.retry_count + 1):
             self._refuse_without_time(part)
+            scope = _runs.here()
+            if scope is not None and attempt:
+                scope.begin_again()
             try:
                 return do()
             except Exception as error:
@@ -171,14 +179,18 @@ class Doing:
         return {branch.name: done for branch, done in zip(part.branches, outputs, strict=True)}
 
     def _branch(self, branch: Part, key: str, values: Values) -> Any:
-        return self.do(branch, f"{key}/{branch.name}", dict(values))
+        output = self.do(branch, f"{key}/{branch.name}", dict(values))
+        self._run.flush()  # the other branches may take long, and carry nothing
+        return output
 
     def _map(self, part: Map, key: str, values: Values) -> Any:
-        items = _runs.do(self._run, f"{key}/items", lambda: _items(part, values), asks=True)
+        items = _runs.do(self._run, f"{key}/items", lambda: items_of(part, values), asks=True)
 
         def one(index: int) -> Any:
             own = {**values, "item": items[index], "index": index}
-            return self.do(part.step, f"{key}/{index:04d}/{part.step.name}", own)
+            output = self.do(part.step, f"{key}/{index:04d}/{part.step.name}", own)
+            self._run.flush()
+            return output
 
         calls = [partial(one, index) for index in range(len(items))]
         return self._at_once(calls, part.concurrency)
@@ -210,10 +222,7 @@ class Doing:
         if done is None:
             raise WaitingError({key: self._begin_wait(part, key, values)})
         output = plain_json.loads(done["output"])
-        if isinstance(part, Approval) and part.on_rejection == "fail" and not output["approved"]:
-            said = f": {output['comment']}" if output.get("comment") else "."
-            message = f"{output.get('by') or 'Somebody'} has said no{said}"
-            raise _errors.StateError(message)
+        part.check(output)
         return output
 
     def _begin_wait(self, part: Callback, key: str, values: Values) -> str:
@@ -237,29 +246,26 @@ class Doing:
         token = _callbacks.encode(self._run.run_id, self._owner, key, secret)
         self._run.flush([wait])
         if part.notify is not None:
-            part.notify(token, values)
+            part.notify(token, dict(values))
         self._run.finish(_runs.StepScope(self._run, told).to_step("true", ""))
         return token
 
     def _skipped(self, key: str) -> bool:
         return self._run.steps.get(key, {}).get("skipped") is True
 
-    def steps_under(self, name: str) -> list[dict[str, Any]]:
-        return [step for key, step in self._run.steps.items() if key.startswith(f"{name}/")]
-
     def take_result(self, name: str, output: Any, results: list[StepResult]) -> None:
         own = self._run.steps.get(name)
-        steps = ([] if own is None else [own]) + self.steps_under(name)
+        steps = ([] if own is None else [own]) + self._run.steps_under(name)
         results.append(StepResult.of(name, output, steps))
 
 
 def _calling(part: Step, values: Values) -> Callable[[], Any]:
     function = part.func
     assert function is not None  # noqa: S101 - a step has a prompt or a func
-    return lambda: function(values)
+    return lambda: function(dict(values))
 
 
-def _items(part: Map, values: Values) -> list[Any]:
+def items_of(part: Map, values: Values) -> list[Any]:
     """Return what a map goes over.
 
     Raises:
@@ -271,7 +277,7 @@ def _items(part: Map, values: Values) -> list[Any]:
         if known and isinstance(found, str):
             found = _list_in(found)
     else:
-        found = part.over(values)
+        found = part.over(dict(values))
     if isinstance(found, (list, tuple)):
         return [*found]
     message = (

@@ -71,6 +71,11 @@ def look_up(name: str, values: Mapping[str, Any]) -> tuple[bool, Any]:
     return False, None
 
 
+def names_in(template: str) -> set[str]:
+    """Return what a template's variables begin with: `draft` of `{draft.output.title}`."""
+    return {found[1].partition(".")[0] for found in _VARIABLE.finditer(template)}
+
+
 def only_variable(template: str) -> str | None:
     """Return the name in a template that is nothing but one `{name}`, else None."""
     found = _VARIABLE.fullmatch(template.strip())
@@ -104,7 +109,9 @@ def parse(text: str, schema: Mapping[str, Any]) -> Any:
         value = plain_json.loads(fenced[1] if fenced else text)
         Schema(schema).check(value, "answer")
     except (ValueError, RecursionError, _errors.InvalidRequestError) as error:
-        message = f"The model's answer is not what output_schema asks for: {error}"
+        said = getattr(error, "errors", None) or [{"field": "answer", "detail": "is no JSON"}]
+        faults = "; ".join([f"{fault['field']} {fault['detail']}" for fault in said])
+        message = f"The model's answer is not what output_schema asks for: {faults}."
         fault = _errors.OutputError(message, retryable=True)
         fault.partial_text = text
         raise fault from error

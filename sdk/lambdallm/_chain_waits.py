@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lambdallm import _errors
 from lambdallm._chain_parts import Part, fault
 
 TYPE_CHECKING = False
@@ -46,6 +47,9 @@ class Callback(Part):
         """Return what makes its output what it is, as JSON."""
         return {**super().definition(), "message": self.message}
 
+    def check(self, answer: Any) -> None:
+        """Take any answer."""
+
 
 class Approval(Callback):
     """A wait for a person's yes or no: its output is `{"approved": …, "by": …, "comment": …}`.
@@ -71,3 +75,14 @@ class Approval(Callback):
             message = f"Approval {name!r}: on_rejection={on_rejection!r} is fail or continue."
             raise fault(message)
         self.on_rejection = on_rejection
+
+    def check(self, answer: Any) -> None:
+        """Raise what a no is for the chain.
+
+        Raises:
+            StateError: Somebody has said no, and the chain ends with it.
+        """
+        if self.on_rejection == "fail" and not answer["approved"]:
+            said = f": {answer['comment']}" if answer.get("comment") else "."
+            message = f"{answer.get('by') or 'Somebody'} has said no{said}"
+            raise _errors.StateError(message)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from lambdallm._async_streaming import AsyncChatStream
     from lambdallm._embeddings import Embeddings
+    from lambdallm._runs import StepScope
     from lambdallm._session import Session
     from lambdallm._streaming import Call, ChatStream, WholeAnswer
 
@@ -270,9 +271,9 @@ class LambdaLLMContext(Spends, HasSteps):
 
     def _ask(self, prompt: Any, parameters: Mapping[str, Any]) -> ChatResponse:
         request, deadline, replaced = self._prepare(prompt, parameters)
-        if replaced is not None:
-            return self._book_replaced(replaced())
         scope = scope_here()
+        if replaced is not None:
+            return self._book_replaced(replaced, scope)
         if scope is None:
             return self._book(self.work.ask(routes.CHAT, request, deadline))
         return self._book(scope.ask(request, lambda: self.work.ask(routes.CHAT, request, deadline)))
@@ -282,9 +283,9 @@ class LambdaLLMContext(Spends, HasSteps):
 
         _requests.check_names("stream", parameters)
         request, deadline, replaced = self._prepare(prompt, parameters)
-        if replaced is not None:
-            return _streaming.WholeAnswer(self._book_replaced(replaced()))
         scope = scope_here()
+        if replaced is not None:
+            return _streaming.WholeAnswer(self._book_replaced(replaced, scope))
         if scope is None:
             return _streaming.Call(self.work, request, deadline, self._book)
 
@@ -328,7 +329,10 @@ class LambdaLLMContext(Spends, HasSteps):
         self._take_totals((reply["total_cost_pico_usd"], reply["total_unpriced_calls"]))
         return self._measure(ChatResponse(reply))
 
-    def _book_replaced(self, response: ChatResponse) -> ChatResponse:
+    def _book_replaced(
+        self, ask: Callable[[], ChatResponse], scope: StepScope | None
+    ) -> ChatResponse:
+        response = ask() if scope is None else scope.ask_replaced(ask)
         self._pay(response.cost_pico_usd)
         return self._measure(response)
 

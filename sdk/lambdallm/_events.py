@@ -15,7 +15,7 @@ import binascii
 import json
 import sys
 
-from lambdallm import _errors
+from lambdallm import _errors, _resumption
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,11 +43,12 @@ _SERVICE_KEYS = (
     "deliveryStreamArn",
     "bot",
     "info",
+    "lambdallm_task",
 )
-"""Keys that only events of AWS's own services have at the top.
+"""Keys that only events of AWS's own services, and tasks of our state machines, have at the top.
 
 Source: the sample events in the Lambda developer guide ("Integrating other services") and of
-aws-lambda-powertools' tests, 2026-11. The last four: Bedrock agents, Firehose, Lex, AppSync.
+aws-lambda-powertools' tests, 2026-11. Some of the last: Bedrock agents, Firehose, Lex, AppSync.
 """
 
 _SESSION_FIELDS = ("session_id", "sessionId")
@@ -73,6 +74,8 @@ class Incoming:
         lists_headers: Whether its sender wants `multiValueHeaders` back (ALB).
         after: What its sender has seen of the session, None where it does not say.
         run_id: Of the run that its sender wants to go on with, None where it does not say.
+        original: The event as it came, to be sent again.
+        resumed: Whether it comes again to go on with a run: nobody waits for its answer.
         fault: What is wrong with its ids; raised when the unit of work is open, if a session is
             declared, which they are for.
     """
@@ -94,17 +97,20 @@ class Incoming:
         self.lists_headers = False
         self.after: Receipt | None = None
         self.run_id: str | None = None
+        self.original: Any = None
+        self.resumed = False
         self.fault: _errors.InvalidRequestError | None = None
 
     @property
     def wants_status(self) -> bool:
         """Whether a failure is answered with a status instead of raised."""
-        return self.shape in ("http", "websocket")
+        return self.shape in ("http", "websocket") and not self.resumed
 
     @property
     def body(self) -> Any:
         """What a schema is held against: the body, or the whole event where there is none."""
-        return self.event.get("body") if self.wants_status else self.event
+        has_body = self.shape in ("http", "websocket")
+        return self.event.get("body") if has_body else self.event
 
 
 class _JsonText:
@@ -147,6 +153,20 @@ def read(event: Any, *, in_lambda: bool = True) -> Incoming:
         event: As Lambda hands it over.
         in_lambda: Outside, an empty event is one made by hand in a test of an HTTP handler.
     """
+    resumed = _resumption.found_in(event) if isinstance(event, dict) else None
+    if resumed is None:
+        incoming = _read(event, in_lambda=in_lambda)
+        incoming.original = event
+        return incoming
+    said, original = resumed
+    incoming = read(original, in_lambda=in_lambda)
+    incoming.resumed = True
+    incoming.run_id = said["run_id"] if is_id(said.get("run_id")) else None
+    incoming.identity = said["identity"] if is_id(said.get("identity")) else incoming.identity
+    return incoming
+
+
+def _read(event: Any, *, in_lambda: bool) -> Incoming:
     if not isinstance(event, dict):
         return Incoming("direct", event)
     shape = _shape(event, in_lambda=in_lambda)

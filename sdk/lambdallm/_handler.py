@@ -186,6 +186,7 @@ def _invoke(
     )
     context.identity = incoming.identity or ""
     context.asked_run_id = incoming.run_id or ""
+    context.original_event = incoming.original
     handled = _handled.begin(incoming.event, context)
     try:
         new_session_id = _begin(options, incoming, context)

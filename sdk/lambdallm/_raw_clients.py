@@ -30,6 +30,13 @@ def client(service: str, region: str, endpoint: str | None = None) -> Any:
     return _clients[key]
 
 
+def failures() -> tuple[Any, Any]:
+    """Return the types of what clients raise: that AWS has refused, and that it was not asked."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return ClientError, BotoCoreError
+
+
 def _make(service: str, region: str, endpoint: str | None) -> Any:
     try:
         import boto3  # type: ignore[import-untyped,unused-ignore]

@@ -1,143 +1,33 @@
 """Runs as the function's process sees them: what is finished, and which step asks a model now.
 
-    open ─► finished("draft")? ─► its output, and nothing is done
-                └── no ─► do it, as its step ─► finish ─► travels with the next question, or `flush`
-
-A model call that is made while a step runs belongs to it, wherever in the code it is made: the
-context variable `_here` says so, in this thread.
+open ─► finished("draft")? ─► its output, and nothing is done
+└── no ─► do it, as its step ─► finish ─► travels with the next question, or `flush`
 """
 
 from __future__ import annotations
 
 from _thread import allocate_lock
-from contextvars import ContextVar
+from types import CoroutineType
 
 from lambdallm import _errors, _log, _settings
+from lambdallm._step_scopes import StepScope, here, within
 from lambdallm_wire import plain_json, routes
-from lambdallm_wire.tokens import NO_USAGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from contextvars import Token
     from typing import Any, TypeVar
 
     from lambdallm._work import Work
 
     T = TypeVar("T")
 
+__all__ = [
+    "Run", "StepScope", "UnkeptRun", "do", "encode", "here", "make", "needs_store", "step",
+    "within",
+]  # fmt: skip
+
 _told_without_store = False
-
-
-class StepScope:
-    """A step that is being done: what its model calls come to."""
-
-    def __init__(self, run: Run, key: str, *, goes_on: bool = False) -> None:
-        """Begin it.
-
-        Args:
-            run: It belongs to.
-            key: Its name within the run.
-            goes_on: Whether a cut answer is gone on with.
-        """
-        self.run = run
-        self.key = key
-        self.goes_on = goes_on
-        self.calls: list[str] = []
-        self.usage: dict[str, int] = {**NO_USAGE}  # type: ignore[dict-item]  # of whole numbers
-        self.cost_pico_usd = 0
-        self.model = ""
-        self.names: dict[str, int] = {}
-        self._number = 0
-        self._lock = allocate_lock()
-        self._began = _settings.monotonic()
-
-    def mark(self, request: dict[str, Any]) -> list[dict[str, Any]]:
-        """Say in a question which run asks; return the finished steps that travel with it."""
-        with self._lock:
-            number, self._number = self._number, self._number + 1
-        finished = self.run.take_pending()
-        request["run"] = {
-            "run_id": self.run.run_id,
-            "step": self.key,
-            "number": number,
-            "finished": finished,
-            "goes_on": self.goes_on,
-        }
-        return finished
-
-    def ask(self, request: dict[str, Any], send: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Send a question as this step's, and book its answer.
-
-        Args:
-            request: The question.
-            send: Sends it.
-        """
-        reply = self.send(request, send)
-        self.book(reply)
-        return reply
-
-    def send(self, request: dict[str, Any], send: Callable[[], T]) -> T:
-        """Send a question as this step's; what was to be stored with it is kept where it failed."""
-        finished = self.mark(request)
-        try:
-            return self.run.ask(request, send)
-        except BaseException:
-            self.run.give_back(finished)
-            raise
-
-    def book(self, reply: Mapping[str, Any]) -> None:
-        """Add what an answer came to."""
-        with self._lock:
-            self.calls.append(reply["call_id"])
-            self.cost_pico_usd += reply["cost_pico_usd"] or 0
-            self.model = reply["model"]
-            for kind, tokens in reply["usage"].items():
-                self.usage[kind] = self.usage.get(kind, 0) + tokens
-
-    def child(self, name: str) -> str:
-        """Return the key of a step within this one; the second one of a name has a number."""
-        with self._lock:
-            self.names[name] = seen = self.names.get(name, 0) + 1
-        key = f"{self.key}/{name}" if self.key else name
-        return key if seen == 1 else f"{key}~{seen}"
-
-    def to_step(self, output: str, fingerprint: str) -> dict[str, Any]:
-        """Return the finished step (`lambdallm_wire.runs.FinishedStep`)."""
-        return {
-            "key": self.key,
-            "output": output,
-            "fingerprint": fingerprint,
-            "calls": self.calls,
-            "usage": self.usage,
-            "cost_pico_usd": self.cost_pico_usd,
-            "model": self.model,
-            "latency_ms": round((_settings.monotonic() - self._began) * 1_000),
-        }
-
-
-_here: ContextVar[StepScope | None] = ContextVar("lambdallm_step", default=None)
-
-
-def here() -> StepScope | None:
-    """Return the step that is being done here."""
-    return _here.get()
-
-
-class within:  # noqa: N801 - used as a statement
-    """Do something as a step, in this thread, while the context lasts."""
-
-    def __init__(self, scope: StepScope) -> None:
-        self._scope = scope
-        self._token: Token[StepScope | None] | None = None
-
-    def __enter__(self) -> StepScope:
-        self._token = _here.set(self._scope)
-        return self._scope
-
-    def __exit__(self, *_: object) -> None:
-        assert self._token is not None  # noqa: S101 - entered
-        _here.reset(self._token)
 
 
 class Run:
@@ -183,6 +73,9 @@ class Run:
             request: The question.
             send: Sends it.
         """
+        if self.status == "completed":  # what is done now is done beside it
+            del request["run"]
+            return send()
         try:
             return send()
         except _errors.InvalidRequestError:
@@ -197,11 +90,31 @@ class Run:
         self.open()
         self.steps = {**self.steps, **before}
 
+    def refuse_spent(self) -> None:
+        """Refuse to ask a model of which no engine can say what it will cost.
+
+        Raises:
+            BudgetExceededError: The run has cost as much as it may.
+        """
+        limit = self._opening.get("max_cost_pico_usd")
+        if limit is None:
+            return
+        with self._lock:
+            spent = sum([step.get("cost_pico_usd", 0) for step in self.steps.values()])
+        if spent >= limit:
+            message = f"Run {self.run_id!r} has cost what it may. The model was not asked."
+            raise _errors.BudgetExceededError(message, source="run")
+
     def finish(self, step: dict[str, Any]) -> None:
         """Take a finished step; it is stored with the next question, by `flush`, or at the end."""
         with self._lock:
             self.steps[step["key"]] = step
             self._pending.append(step)
+
+    def steps_under(self, key: str) -> list[dict[str, Any]]:
+        """Return what is finished of the steps within one."""
+        with self._lock:
+            return [step for name, step in self.steps.items() if name.startswith(f"{key}/")]
 
     def take_pending(self) -> list[dict[str, Any]]:
         """Return the steps that are to be stored; `give_back` what was not."""
@@ -270,8 +183,13 @@ class UnkeptRun(Run):
             _log.write("WARNING", _NOT_KEPT)
 
     def ask(self, request: dict[str, Any], send: Callable[[], T]) -> T:
-        """Send a question as one that belongs to no run."""
-        request.pop("run", None)
+        """Send a question as one that belongs to no run.
+
+        Raises:
+            BudgetExceededError: The run has cost as much as it may.
+        """
+        del request["run"]
+        self.refuse_spent()
         return send()
 
     def flush(self, waits: Sequence[dict[str, Any]] = ()) -> None:
@@ -313,14 +231,22 @@ def make(work: Work, opening: Mapping[str, Any]) -> Run:
 
 
 def step(context: Any, name: str, function: Callable[[], T]) -> T:
-    """Do something once in a run; see `LambdaLLMContext.step`."""
-    parent = _here.get()
+    """Do something once in a run; see `LambdaLLMContext.step`.
+
+    Where the event comes again after its handler has returned, what had failed then is done again,
+    beside the run, which is over: its handler has gone on without it once.
+    """
+    parent = here()
     run = context.open_run() if parent is None else parent.run
     key = (run.root if parent is None else parent).child(name)
-    return do(run, key, function)  # type: ignore[no-any-return]  # as JSON gives it back
+    done, over = key in run.steps, run.status == "completed"
+    output: T = do(run, key, function, beside=over)
+    if not (done or over):
+        run.flush()  # what the handler does next is no step, so that nothing carries this one
+    return output
 
 
-def do(
+def do(  # noqa: PLR0913 - what a step is
     run: Run,
     key: str,
     function: Callable[[], Any],
@@ -328,6 +254,7 @@ def do(
     fingerprint: str = "",
     goes_on: bool = False,
     asks: bool = False,
+    beside: bool = False,
 ) -> Any:
     """Do a step unless it is finished, and return its output as JSON gives it back.
 
@@ -338,14 +265,19 @@ def do(
         fingerprint: Of its declaration.
         goes_on: See `StepScope`.
         asks: It begins by asking a model, with which the steps before are stored.
+        beside: Nothing of it is kept.
 
     Raises:
+        StateError: It is not finished, and the run has ended. Nothing was done.
         TypeError: What the function returned is no JSON.
     """
     done = run.steps.get(key)
     if done is not None:
         return plain_json.loads(done["output"])
-    if not asks:
+    if run.status != "running" and not beside:
+        message = f"Run {run.run_id!r} has {run.status} without step {key!r}, which is not done."
+        raise _errors.StateError(message)
+    if not (asks or beside):
         run.flush()
     scope = StepScope(run, key, goes_on=goes_on)
     with within(scope):
@@ -361,6 +293,10 @@ def encode(value: Any, what: str) -> str:
     Raises:
         TypeError: It is none.
     """
+    if isinstance(value, CoroutineType):
+        value.close()
+        message = f"{what} has to be kept as JSON, and is a coroutine: nobody has awaited it."
+        raise TypeError(message)
     try:
         return plain_json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:

@@ -48,6 +48,18 @@ class Settings:
         return cls(os.environ if environ is None else environ)
 
 
+RESUME_QUEUE = "LAMBDALLM_RESUME_QUEUE"
+"""URL of the queue of `Chain(resume="sqs")`."""
+
+RESUME_ROLE = "LAMBDALLM_RESUME_ROLE"
+"""ARN of the role of `Chain(resume="schedule")`."""
+
+
+def variable(name: str) -> str:
+    """Return what a variable of the environment says, "" for nothing."""
+    return os.environ.get(name, "").strip()
+
+
 def environ_with(overrides: Mapping[str, str]) -> dict[str, str]:
     """Return the process's environment with some variables replaced."""
     return {**os.environ, **overrides}

@@ -6,6 +6,8 @@ request's, which Lambda keeps for its own retries of asynchronous events.
 
 from __future__ import annotations
 
+from _thread import allocate_lock
+
 from lambdallm import _errors, _handled, _owners, _settings
 from lambdallm_wire import routes
 
@@ -29,6 +31,7 @@ class HasSteps:
     Attributes:
         identity: What makes its event the same event when it comes again; "": the request id.
         asked_run_id: The run that its caller wants to go on with; "" for none.
+        original_event: As Lambda has handed it over.
     """
 
     work: Work
@@ -37,8 +40,10 @@ class HasSteps:
         """Open nothing yet."""
         self.identity = ""
         self.asked_run_id = ""
+        self.original_event: Any = None
         self._run: Run | None = None
         self._named: dict[str, int] = {}
+        self._opening = allocate_lock()
 
     def step(self, name: str, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Do something once, however often this event comes, and return its result.
@@ -66,24 +71,29 @@ class HasSteps:
         return _runs.step(self, name, lambda: function(*args, **kwargs))
 
     def open_run(self) -> Run:
-        """Return the run of this event's own steps, opened at the first of them."""
+        """Return the run of this event's own steps, opened at the first of them.
+
+        Raises:
+            StateError: It was stopped, or given up; or as `Run.open`.
+        """
         from lambdallm import _runs
 
-        if self._run is None:
-            function = _settings.function_name() or "handler"
-            opening = {"run_id": self.name_run(function), "name": function}
-            owner = self._owner()
-            run = _runs.make(self.work, {**opening, "owner": owner} if owner else opening)
-            run.open()
-            if run.status == "stopped":
-                message = f"Run {run.run_id!r} was stopped: {run.opened.get('error', '')}"
-                raise _errors.StateError(message)
-            self._run = run
+        with self._opening:
+            if self._run is None:
+                function = _settings.function_name() or "handler"
+                opening = {"run_id": self._name_event_run(function), "name": function}
+                owner = self.owner_by(_owners.AUTHORIZER)
+                run = _runs.make(self.work, {**opening, "owner": owner} if owner else opening)
+                run.open()
+                if run.status not in ("running", "completed"):
+                    message = f"Run {run.run_id!r} has {run.status}: {run.opened.get('error', '')}"
+                    raise _errors.StateError(message)
+                self._run = run
         return self._run
 
     def read_run(self, run_id: str) -> dict[str, Any]:
         """Return how a run of this event's owner stands (`lambdallm_wire.runs.StoredRun`)."""
-        message = {"run_id": run_id, "owner": self._owner()}
+        message = {"run_id": run_id, "owner": self.owner_by(_owners.AUTHORIZER)}
         return self.work.control(routes.READ_RUN, message)
 
     def close_run(self, outcome: str, error: str) -> None:
@@ -97,22 +107,37 @@ class HasSteps:
             run.close("completed" if outcome == "ok" else "failed", error=error)
 
     def name_run(self, name: str) -> str:
-        """Return what a run is found by that its code has given no id: a second one has its own."""
+        """Return what a run is found by that its code has given no id: a second one has its own.
+
+        One within a step is named after the step: when that is finished, and left out, the runs
+        behind it are called as before.
+        """
+        scope = scope_here()
+        if scope is None:
+            return self._name_event_run(name)
+        identity = f"{scope.run.run_id}/{scope.child(f'{name}.run')}"
+        return f"{name}/{_shortened(identity)}"
+
+    def _name_event_run(self, name: str) -> str:
         self._named[name] = seen = self._named.get(name, 0) + 1
         asked = self.asked_run_id
         if seen == 1 and asked.startswith(f"{name}/"):
             return asked
-        identity = self.identity or self.work.work_id
-        if len(identity) > ID_MAX:
-            import hashlib
-
-            identity = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
+        identity = _shortened(self.identity or self.work.work_id)
         return f"{name}/{identity}" if seen == 1 else f"{name}/{identity}~{seen}"
 
-    def _owner(self) -> str:
-        handled = [each for each in _handled.here() if each.context is self]
-        event = handled[0].event if handled else None
-        return _owners.owner_of(_owners.AUTHORIZER, event, self)
+    def owner_by(self, rule: Any) -> str:
+        """Return whose this event's runs are, by what `Session(owner=…)` takes."""
+        handled = next((each for each in _handled.here() if each.context is self), None)
+        return _owners.owner_of(rule, None if handled is None else handled.event, self)
+
+
+def _shortened(identity: str) -> str:
+    if len(identity) <= ID_MAX:
+        return identity
+    import hashlib
+
+    return hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
 
 
 def scope_here() -> StepScope | None:

@@ -12,6 +12,7 @@ A forked child inherits neither the connections nor the engine of its parent.
 from __future__ import annotations
 
 import os
+import sys
 from _thread import allocate_lock
 
 from lambdallm import _embedded, _log, _settings, _sidecar, _token
@@ -47,6 +48,16 @@ if TYPE_CHECKING:
 
 SECOND_LOOKS_MAX = 3
 """Further units of work at whose beginning a silent sidecar is asked again, for 50 ms each."""
+
+
+WAKING_SECONDS = 1.0
+"""A function with chains waits so long for a sidecar that is asleep.
+
+It takes 40 ms of CPU to load. Whoever was killed once may be again, and an engine in the process
+that dies leaves a run behind whose lease goes on, and calls of which nobody knows what they cost.
+"""
+
+WAKING_LOOK_SECONDS = 0.005
 
 
 class _Choice:
@@ -139,7 +150,7 @@ def _choose(choice: _Choice) -> Transport:
     if not settings.sidecar:
         return _embed(choice)
     try:
-        return _sidecar.SidecarTransport.find(settings)
+        return _find(settings)
     except _token.SidecarAbsentError as error:
         choice.second_looks = SECOND_LOOKS_MAX if error.silent else 0
         choice.expected = settings.in_lambda and not error.silent
@@ -152,6 +163,28 @@ def _choose(choice: _Choice) -> Transport:
                 "to say that none is meant to be there.",
             )
         return _embed(choice)
+
+
+def _find(settings: _settings.Settings) -> _sidecar.SidecarTransport:
+    """Find the sidecar; one that is asleep is woken and waited for where a chain may be run.
+
+    Raises:
+        SidecarAbsentError: There is none, or it does not answer.
+    """
+    until = 0.0
+    while True:
+        try:
+            return _sidecar.SidecarTransport.find(settings)
+        except _token.SidecarAbsentError as error:
+            if not error.asleep or "lambdallm._chain" not in sys.modules:
+                raise
+            now = _settings.monotonic()
+            if not until:
+                _token.wake(settings)
+                until = now + WAKING_SECONDS
+            if now >= until:
+                raise
+        _settings.sleep(WAKING_LOOK_SECONDS)
 
 
 def _embed(choice: _Choice) -> _embedded.EmbeddedTransport:

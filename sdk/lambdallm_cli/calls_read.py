@@ -85,7 +85,7 @@ def read_call(url: str, call_id: str) -> dict[str, Any] | None:
     if urlsplit(url).scheme == "dynamodb":
         table, region = _table_of(url)
         key = {"pk": {"S": _PREFIX + call_id}, "sk": {"S": _SORT_KEY}}
-        reply = _ask("dynamodb", region, "get_item", TableName=table, Key=key, ConsistentRead=True)
+        reply = ask("dynamodb", region, "get_item", TableName=table, Key=key, ConsistentRead=True)
         return _from_item(reply["Item"]) if "Item" in reply else None
     if is_redis(url):
         with _told_of_redis(url):
@@ -102,9 +102,8 @@ def variables_of_function(name: str, region: str | None) -> dict[str, str]:
         UsageError: There is no such function here, or it has no store.
         UnreachableError: AWS did not answer, or refused.
     """
-    if name.startswith("arn:"):
-        region = name.split(":")[3]
-    found = _ask("lambda", region, "get_function_configuration", FunctionName=name)
+    region = region_of(name, region)
+    found = ask("lambda", region, "get_function_configuration", FunctionName=name)
     variables = dict((found.get("Environment") or {}).get("Variables") or {})
     url = str(variables.get(names.ENVIRONMENT_STORE, "")).strip()
     if not url:
@@ -113,6 +112,11 @@ def variables_of_function(name: str, region: str | None) -> dict[str, str]:
     if urlsplit(url).scheme == "dynamodb" and "region=" not in url and region:
         url += f"?region={region}"
     return {**variables, names.ENVIRONMENT_STORE: url}
+
+
+def region_of(function: str, region: str | None) -> str | None:
+    """Return where a function is: an ARN says it."""
+    return function.split(":")[3] if function.startswith("arn:") else region
 
 
 def _pages(url: str, since_epoch_ms: int) -> Iterator[list[dict[str, Any]]]:
@@ -188,7 +192,7 @@ def _scan(table: str, region: str | None, since_epoch_ms: int) -> Iterator[list[
         },
     }
     while True:
-        page = _ask("dynamodb", region, "scan", **parameters)
+        page = ask("dynamodb", region, "scan", **parameters)
         yield [_from_item(item) for item in page["Items"]]
         if "LastEvaluatedKey" not in page:
             return
@@ -203,14 +207,25 @@ def scan_table(table: str, region: str | None) -> Iterator[dict[str, Any]]:
     """
     parameters: dict[str, Any] = {"TableName": table, "ConsistentRead": True}
     while True:
-        page = _ask("dynamodb", region, "scan", **parameters)
+        page = ask("dynamodb", region, "scan", **parameters)
         yield from page["Items"]
         if "LastEvaluatedKey" not in page:
             return
         parameters["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
-def _ask(service: str, region: str | None, operation: str, **parameters: Any) -> Any:
+def ask(service: str, region: str | None, operation: str, **parameters: Any) -> Any:
+    """Ask an AWS service, and return its reply.
+
+    Args:
+        service: As boto3 calls it.
+        region: None for what this machine is set to.
+        operation: A method of the client.
+        parameters: Its own; the first one names what failed.
+
+    Raises:
+        UnreachableError: It did not answer, or refused.
+    """
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError

@@ -17,6 +17,7 @@ from lambdallm_cli.budget import budget
 from lambdallm_cli.calls import calls
 from lambdallm_cli.cost import cost
 from lambdallm_cli.price import price, price_book
+from lambdallm_cli.runs import runs
 from lambdallm_cli.sessions import sessions
 
 
@@ -157,6 +158,7 @@ def check(file: Path, compiling: bool, environment: str, as_json: bool) -> None:
 lambdallm.add_command(calls)
 lambdallm.add_command(bench)
 lambdallm.add_command(sessions)
+lambdallm.add_command(runs)
 lambdallm.add_command(budget)
 lambdallm.add_command(cost)
 lambdallm.add_command(price)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_COST = (
+COST = (
     "The whole table is read for this: a read unit for each 4 KB in it, so that 1 GB costs about "
     "$0.03 on demand, and takes a minute."
 )
@@ -49,7 +49,7 @@ def open_store(
 def select(opened: SessionStore, owner: str | None, older_ms: int) -> list[dict[str, Any]]:
     """Return the sessions of an owner that were not used since; unknown times count as long ago."""
     if opened.is_read_whole:
-        click.echo(_COST, err=True)
+        click.echo(COST, err=True)
     before = _settings.epoch_ms() - older_ms
     found = [
         session

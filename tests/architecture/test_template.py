@@ -3,14 +3,21 @@
 import ast
 import json
 import re
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from fakes.api_server import ApiServer, Asked, Reply
+from lambdallm import _resumption, _settings
+from lambdallm_extension.aws.credentials import CredentialSource
+from lambdallm_extension.aws.resumers import AwsResumer
 from lambdallm_extension.domain import keys
 from lambdallm_extension.ports import InvocationReport
-from lambdallm_extension.settings import Settings
+from lambdallm_extension.run_ports import Resumption
+from lambdallm_extension.settings import Settings, SystemClock
 from lambdallm_extension.stores.bucket_place import expiry_class
 from lambdallm_extension.telemetry import emf
 from lambdallm_wire import names
@@ -32,6 +39,13 @@ Source: Amazon DynamoDB developer guide, "IAM with transactions", 2026-11.
 
 OF_PEOPLE = {"DeleteItem", "Scan"}
 """What `lambdallm sessions` asks for, with the permissions of whoever calls it; no handler does."""
+
+
+READING_A_QUEUE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+"""What Lambda does as the function, to hand it messages.
+
+Source: Lambda developer guide, "Using Lambda with Amazon SQS", 2026-11.
+"""
 
 
 class _Loader(yaml.SafeLoader):
@@ -164,8 +178,93 @@ def test_nobody_without_an_identity_reaches_the_function_by_default() -> None:
     assert TEMPLATE["Parameters"]["FunctionUrlAuthType"]["Default"] == "AWS_IAM"
 
 
-def test_the_alarm_watches_a_metric_that_is_written() -> None:
-    alarm = RESOURCES["UnpricedCallsAlarm"]["Properties"]
+def actions_of_resumers() -> dict[str, set[str]]:
+    """What the engine asks AWS for, by how runs are gone on with, in the names of IAM."""
+    asked: dict[str, set[str]] = {}
+    clock = SystemClock()
+    for way in _resumption.VIA:
+        there_is_one = Reply(409, {"x-amzn-errortype": "ConflictException"})
+        with ApiServer(Reply(202), there_is_one, Reply(200)) as server:
+            settings = Settings.from_environ(
+                {
+                    "AWS_ACCESS_KEY_ID": "testing",
+                    "AWS_SECRET_ACCESS_KEY": "testing",
+                    "AWS_REGION": "us-east-1",
+                    "AWS_ENDPOINT_URL": server.url,
+                }
+            )
+            resumer = AwsResumer(settings, CredentialSource(settings, clock), clock)
+            resumption = Resumption(way, "chat", "https://queue", "role", "{}", "lambdallm-0")
+            until_ms = clock.epoch_ms() + 10_000
+            with closing(resumer):
+                resumer.resume(resumption, delay_seconds=0, deadline_ms=until_ms)
+                if way == "schedule":
+                    resumer.resume(resumption, delay_seconds=0, deadline_ms=until_ms)
+                    resumer.unwatch(resumption, deadline_ms=until_ms)
+        asked[way] = {_ACTIONS[_operation(each)] for each in server.asked}
+    return asked
+
+
+def _operation(asked: Asked) -> tuple[str, str]:
+    target = asked.headers.get("x-amz-target")
+    return asked.method, target or re.sub(r"[^/]+$", "NAME", asked.target.rstrip("/"))
+
+
+_ACTIONS = {
+    ("POST", "/2015-03-31/functions/chat/NAME"): "lambda:InvokeFunction",
+    ("POST", "AmazonSQS.SendMessage"): "sqs:SendMessage",
+    ("POST", "/schedules/NAME"): "scheduler:CreateSchedule",
+    ("PUT", "/schedules/NAME"): "scheduler:UpdateSchedule",
+    ("DELETE", "/schedules/NAME"): "scheduler:DeleteSchedule",
+}
+
+
+def test_who_goes_on_with_runs_may_do_what_the_engine_asks_for_and_no_more() -> None:
+    found = statements()
+    sids = {"self": "ResumeItself", "sqs": "ResumeByQueue", "schedule": "ResumeBySchedule"}
+    allowed = {
+        way: {actions} if isinstance(actions := found[sid]["Action"], str) else {*actions}
+        for way, sid in sids.items()
+    }
+
+    assert allowed.pop("sqs") == {"sqs:SendMessage", *READING_A_QUEUE}
+    asked = actions_of_resumers()
+    assert asked.pop("sqs") == {"sqs:SendMessage"}
+    assert allowed == asked
+    assert found["ScheduleAsThatRole"]["Resource"] == {"GetAtt": "ResumptionRole.Arn"}
+
+
+def test_who_goes_on_with_runs_is_named_as_the_sdk_looks_for_it() -> None:
+    variables = FUNCTION["Environment"]["Variables"]
+
+    queue, role = variables[_settings.RESUME_QUEUE]["If"], variables[_settings.RESUME_ROLE]["If"]
+    assert queue[:2] == ["ResumesByQueue", {"Ref": "ResumptionQueue"}]
+    assert role[:2] == ["ResumesBySchedule", {"GetAtt": "ResumptionRole.Arn"}]
+    assert {*TEMPLATE["Parameters"]["ResumeRunsBy"]["AllowedValues"]} == {
+        "nobody",
+        *_resumption.VIA,
+    }
+    assert RESOURCES["ResumptionMapping"]["Properties"]["BatchSize"] == 1
+    timeout = RESOURCES["ResumptionQueue"]["Properties"]["VisibilityTimeout"]
+    assert timeout >= 6 * FUNCTION["Timeout"]
+
+
+def test_nobody_goes_on_with_runs_unless_somebody_wants_it() -> None:
+    assert TEMPLATE["Parameters"]["ResumeRunsBy"]["Default"] == "nobody"
+    (policy,) = FUNCTION["Policies"]
+    optional = {each["If"][1]["Sid"]: each["If"][0] for each in policy["Statement"] if "If" in each}
+    for sid, condition in (
+        ("ResumeItself", "ResumesBySelf"),
+        ("ResumeByQueue", "ResumesByQueue"),
+        ("ResumeBySchedule", "ResumesBySchedule"),
+        ("ScheduleAsThatRole", "ResumesBySchedule"),
+    ):
+        assert optional[sid] == condition
+
+
+@pytest.mark.parametrize("name", ["UnpricedCallsAlarm", "RunsStalledAlarm"])
+def test_an_alarm_watches_a_metric_that_is_written(name: str) -> None:
+    alarm = RESOURCES[name]["Properties"]
     settings = Settings.from_environ({"AWS_LAMBDA_FUNCTION_NAME": "chat"})
     report = InvocationReport(
         work_id="1", request_id="1", environment_id="1", outcome="ok", error_code="",
@@ -176,6 +275,7 @@ def test_the_alarm_watches_a_metric_that_is_written() -> None:
         },
         cost_pico_usd=0, unpriced_calls=1, model_latency_ms=1, handler_ms=1, session_read_ms=None,
         session_save_ms=None, records_dropped=0, epoch_ms=1_790_000_000_000,
+        runs_stalled=1,
     )  # fmt: skip
 
     line = json.loads(

@@ -140,6 +140,15 @@ def test_a_budget_is_spent_stopped_and_opened_again(shown: str) -> None:
     assert "Spending is stopped" in scene
 
 
+def test_a_chain_is_finished_over_three_environments(shown: str) -> None:
+    _, _, scene = shown.partition("A chain")
+
+    assert "report/demo waits for figures" in scene
+    assert "a program sent its figures; it waits for release" in scene
+    assert "approved  by Ada: On the roofs of Lisbon, 212 hives" in scene
+    assert "is finished already" in scene
+
+
 def test_without_a_terminal_it_is_plain_text(shown: str) -> None:
     assert "\x1b" not in shown
     assert max(map(len, shown.splitlines())) <= 100

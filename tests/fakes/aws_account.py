@@ -23,6 +23,7 @@ class AwsAccount:
     Attributes:
         functions, layers, models, profiles, availability: What there is, by name, ARN or id.
         denied: Actions that the simulated role may not do, with IAM's decision.
+        invoked: Asynchronous invocations, each a function's name and its event.
         refusals: AWS's error code for an API call, by its name, such as `GetCallerIdentity`.
         ahead_seconds: How far its clock is ahead.
     """
@@ -39,6 +40,7 @@ class AwsAccount:
             "regionAvailability": "AVAILABLE",
         }
         self.denied: dict[str, str] = {}
+        self.invoked: list[tuple[str, Any]] = []
         self.refusals: dict[str, tuple[int, str]] = {}
         self.ahead_seconds = 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
@@ -100,7 +102,11 @@ class _Handler(BaseHTTPRequestHandler):
         return self.server.account  # type: ignore[attr-defined, no-any-return]
 
     def do_POST(self) -> None:
-        form = parse_qs(self.rfile.read(int(self.headers["content-length"])).decode())
+        body = self.rfile.read(int(self.headers["content-length"])).decode()
+        if self.path.startswith("/2015-03-31/"):
+            self._invoke(body)
+            return
+        form = parse_qs(body)
         refusal = self.account.refusals.get(form["Action"][0])
         if refusal is None:
             self._send(200, self.account.query(form), "text/xml")
@@ -108,6 +114,14 @@ class _Handler(BaseHTTPRequestHandler):
         status, code = refusal
         error = f"<Error><Code>{code}</Code><Message>Told so.</Message></Error>"
         self._send(status, f"<ErrorResponse>{error}</ErrorResponse>", "text/xml")
+
+    def _invoke(self, body: str) -> None:
+        name = unquote(self.path).split("/")[3]
+        status, code = self.account.refusals.get("Invoke", (202, ""))
+        if not code:
+            assert self.headers["x-amz-invocation-type"] == "Event"
+            self.account.invoked.append((name, json.loads(body)))
+        self._send(status, '{"message": "Told so."}' if code else "", "application/json", code)
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)

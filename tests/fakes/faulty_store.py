@@ -40,6 +40,11 @@ class FaultyStore:
         """Return what happens to the next operation."""
         return self.plan.pop(0) if self.plan else ""
 
+    @property
+    def has_late(self) -> bool:
+        """Whether a write is still to arrive."""
+        return bool(self._late)
+
     def arrive(self) -> None:
         """Let the oldest late write arrive; it may be refused by now."""
         if self._late:

@@ -11,8 +11,9 @@ from typing import Any
 import boto3
 import pytest
 
+from fakes.prompted_model import MODEL, PromptedModel
 from lambda_runtime_api.http1 import Request
-from lambdallm import _embedded, _transport
+from lambdallm import _by_hand, _embedded, _transport
 from lambdallm.testing import MockProvider, mock_model
 from lambdallm_extension import engine as engines
 from lambdallm_extension.server.http import Server, listen
@@ -33,6 +34,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
     monkeypatch.chdir(tmp_path)
     before = _transport.replace(None)
     yield
+    _by_hand.end_abandoned()  # under the engine that they began with, which ends with the test
     used = _transport.replace(before)
     if used is not None:
         used.close()
@@ -56,6 +58,26 @@ def model() -> Iterator[MockProvider]:
     """A model that says what it is told to."""
     with mock_model() as provider:
         yield provider
+
+
+@pytest.fixture
+def prompted(monkeypatch: pytest.MonkeyPatch) -> Iterator[PromptedModel]:
+    """A Bedrock that is asked where nothing else is said, and whose prices are known."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("LAMBDALLM_MODEL", MODEL)
+    with PromptedModel() as model:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", model.url)
+        yield model
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that the SDK would have waited for."""
+    waited: list[float] = []
+    monkeypatch.setattr("lambdallm._settings.sleep", waited.append)
+    return waited
 
 
 @pytest.fixture

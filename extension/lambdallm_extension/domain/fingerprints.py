@@ -21,7 +21,7 @@ _DIGEST_BYTES = 12
 
 def of_request(request: Mapping[str, Any]) -> str:
     """Return the fingerprint of a question to a model."""
-    asked = {name: value for name, value in request.items() if name not in NOT_ASKED}
+    asked = {name: request[name] for name in sorted(request) if name not in NOT_ASKED}
     return of_text(plain_json.dumps(asked))
 
 
@@ -31,9 +31,9 @@ def of_text(text: str) -> str:
     return hashlib.blake2b(content, digest_size=_DIGEST_BYTES).hexdigest()
 
 
-def call_id(partition: str, step: str, attempt: int, number: int) -> str:
+def call_id(partition: str, life: str, step: str, attempt: int, number: int) -> str:
     """Return the id of a run's call: the same one whenever the same call is meant."""
-    text = "\0".join((partition, step, str(attempt), str(number)))
+    text = "\0".join((partition, life, step, str(attempt), str(number)))
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
@@ -51,7 +51,9 @@ def difference(
         A sentence that names the first difference, "" where there is none.
     """
     if versions[0] != versions[1]:
-        return f"it began with version {versions[0]!r}, and this is version {versions[1]!r}"
+        told = f"it began with version {versions[0]!r}, and this is version {versions[1]!r}"
+        more = difference(before, now, versions=("", ""))
+        return f"{told} ({more})" if more else told
     keys_before, keys_now = [key for key, _ in before], [key for key, _ in now]
     if keys_before != keys_now:
         return _order(keys_before, keys_now)

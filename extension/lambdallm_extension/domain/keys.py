@@ -7,11 +7,12 @@
     SESSION#<session id>   DIGEST                  its summary, where its memory is one
     SESSION#<session id>   VECTOR#000017           of exchange 17, where its memory is semantic
     CALL#<call id>         CALL                    one per model call
-    RUN#<run id>           HEAD, INPUT, OUTPUT     one run of a chain; RUN#<owner>#<run id> where
-                                                   it belongs to somebody
+    RUN#<run id>           HEAD, INPUT, OUTPUT, EVENT  one run of a chain; RUN#<owner>#<run id>
+                                                   where it belongs to somebody
     RUN#<run id>           STEP#<step>             finished, once
     RUN#<run id>           CALL#<step>#<attempt>.<n>  a generation, from its intent on
     RUN#<run id>           WAIT#<step>             what is finished from outside
+    RUN#<run id>           DROPPED#<step>          left out by a later version of its chain
     BUDGETS                RULE#<name>, STOP#…     what was changed of the configured budgets
     BUDGET#<name>#<id>#<window>  HEAD, LEASE#<environment>.<n>   what may be spent, who leases it
     SPEND#<day>            <environment>           what one environment has spent, for reports
@@ -44,8 +45,10 @@ RUN_PREFIX = "RUN#"
 STEP_PREFIX = "STEP#"
 GENERATION_PREFIX = "CALL#"
 WAIT_PREFIX = "WAIT#"
+DROPPED_PREFIX = "DROPPED#"
 INPUT = "INPUT"
 OUTPUT = "OUTPUT"
+EVENT = "EVENT"
 
 
 SESSION_PREFIX = "SESSION#"

@@ -116,6 +116,8 @@ class ScriptedStream:
         Raises:
             ProviderError: The deadline comes before that; it is waited for.
         """
+        if not self.delay_ms:
+            return  # a sleep of nothing takes 0.1 ms
         left_ms = self._deadline_ms - time.time_ns() // 1_000_000
         time.sleep(max(0, min(self.delay_ms, left_ms)) / 1_000)
         if self.delay_ms > left_ms:

@@ -57,7 +57,13 @@ def answer(route: routes.Route, message: Message, invocations: Invocations, runs
     )
 
 
-_FOR_PEOPLE = (routes.LIST_RUNS, routes.READ_RUN, routes.STOP_RUN, routes.FINISH_STEP)
+_FOR_PEOPLE = (
+    routes.LIST_RUNS,
+    routes.READ_RUN,
+    routes.STOP_RUN,
+    routes.DELETE_RUN,
+    routes.FINISH_STEP,
+)
 """These need no unit of work."""
 
 
@@ -67,10 +73,12 @@ def _looked_after(route: routes.Route, message: Message, archive: RunArchive) ->
     check_run_id(message)
     run_id, owner = message["run_id"], message.get("owner") or ""
     if route is routes.READ_RUN:
-        return archive.read(run_id, owner)
+        return archive.read(run_id, owner, texts=message.get("without_texts") is not True)
     if route is routes.STOP_RUN:
         reason = str(message.get("reason") or "by `lambdallm runs stop`")
         return archive.stop(run_id, owner, reason)
+    if route is routes.DELETE_RUN:
+        return archive.delete(run_id, owner)
     checks.require(message, step=str, output=str)
     return archive.finish(message)  # type: ignore[arg-type]  # checked
 
@@ -111,6 +119,8 @@ def check_opening(message: Message) -> None:
         ("max_cost_pico_usd", int | None),
         ("attempts_max", int),
         ("ttl_seconds", int),
+        ("event", str),
+        ("resume", dict),
     ):
         if field in message and not isinstance(message[field], kind):
             reason = f"The field {field!r} cannot be a {type(message[field]).__name__}."
@@ -119,15 +129,49 @@ def check_opening(message: Message) -> None:
         if message.get(field, 1) <= 0:
             reason = f"The field {field!r} must be more than 0."
             raise errors.InvalidRequestError(reason)
-    if len(message.get("declared", ())) > wire_runs.STEPS_MAX:
+    if "resume" in message:
+        _check_resume(message["resume"])
+    _check_declared(message.get("declared", []))
+    for version, renamed in message.get("migrations", {}).items():
+        _check_renamed(version, renamed)
+
+
+def _check_resume(said: Message) -> None:
+    checks.require(said, via=str, target=str, event=str)
+    needed = {"self": "", "sqs": "queue_url", "schedule": "role_arn"}.get(said["via"])
+    if needed is None:
+        reason = f"A run is gone on with by self, sqs or schedule, not by {said['via']!r}."
+        raise errors.InvalidRequestError(reason)
+    if needed:
+        checks.require(said, **{needed: str})
+
+
+def _check_declared(declared: list[Any]) -> None:
+    if len(declared) > wire_runs.STEPS_MAX:
         reason = f"A chain declares at most {wire_runs.STEPS_MAX:,} steps."
         raise errors.InvalidRequestError(reason)
-    for step in message.get("declared", ()):
+    for step in declared:
         if not isinstance(step, dict):
             reason = "A declared step is an object."
             raise errors.InvalidRequestError(reason)
         checks.require(step, key=str, fingerprint=str)
         _check_key(step["key"])
+    size = sum([len(step["key"]) + len(step["fingerprint"]) for step in declared])
+    if size > wire_runs.DECLARED_MAX_BYTES:
+        reason = f"What a chain declares has at most {wire_runs.DECLARED_MAX_BYTES:,} bytes."
+        raise errors.InvalidRequestError(reason)
+
+
+def _check_renamed(version: str, renamed: Any) -> None:
+    if not isinstance(renamed, dict) or not all(isinstance(name, str) for name in renamed.values()):
+        reason = f"What became of the steps of version {version!r} is an object of names."
+        raise errors.InvalidRequestError(reason)
+    names = [name for name in renamed.values() if name]
+    for name in names:
+        _check_key(name)
+    if len({*names}) < len(names):
+        reason = f"Two steps of version {version!r} cannot become one."
+        raise errors.InvalidRequestError(reason)
 
 
 def check_run(message: Message) -> None:
@@ -138,8 +182,9 @@ def check_run(message: Message) -> None:
         raise errors.InvalidRequestError(reason)
     checks.require(said, run_id=str, step=str)
     _check_key(said["step"])
-    if type(said.get("number", 0)) is not int:
-        reason = "The field 'number' of a run's call must be a whole number."
+    number = said.get("number", 0)
+    if type(number) is not int or number < 0:
+        reason = "The field 'number' of a run's call must be a whole number, from 0 on."
         raise errors.InvalidRequestError(reason)
     check_finished(said.get("finished", []))
 
@@ -152,6 +197,22 @@ def check_finished(finished: Any) -> None:
     for step in finished:
         checks.require(step, key=str, output=str)
         _check_key(step["key"])
+        _check_facts(step)
+
+
+def _check_facts(step: Message) -> None:
+    calls, usage = step.get("calls", []), step.get("usage", {})
+    whole = [step.get("cost_pico_usd", 0), step.get("latency_ms", 0)]
+    if (
+        isinstance(calls, list)
+        and all(isinstance(call, str) for call in calls)
+        and isinstance(usage, dict)
+        and all(type(number) is int for number in (*whole, *usage.values()))
+        and all(isinstance(step.get(name, ""), str) for name in ("fingerprint", "model"))
+    ):
+        return
+    reason = f"What step {step['key']!r} has come to is not told as `FinishedStep` tells it."
+    raise errors.InvalidRequestError(reason)
 
 
 def check_waits(waits: Any) -> None:

@@ -7,6 +7,7 @@ intend ──► settle      tokens and cost are known, or estimated where the a
 
 from __future__ import annotations
 
+from functools import partial
 from threading import Lock
 
 from lambda_runtime_api.declarations import NamedTuple, cast
@@ -180,7 +181,7 @@ class Call:
         most = reserved.get("reserved_pico_usd")
         if most is None and spending is not None:
             most = spending.most(model, asked, region)
-        record = self._make_record(model, "intent", {**reserved, "run": run.run_id})
+        record = self._make_record(model, "intent", reserved)
         item = record.to_item(self._books.clock.epoch_ms() // 1_000)
         run.intend(model, cast("int | None", most), item)
 
@@ -272,7 +273,7 @@ class Call:
             if answer.raw_usage is not None:
                 raw = plain_json.dumps(answer.raw_usage, ensure_ascii=True, allow_nan=True)
                 facts["raw_usage"] = raw[:RAW_USAGE_MAX_CHARACTERS]
-            self._record(model, "settled", **facts)
+            self._record_settled(model, facts)
         return Settled(cost, latency_ms, estimated)
 
     def fail(self, model: str, error: errors.ExtensionError) -> None:
@@ -334,6 +335,16 @@ class Call:
         record = self._make_record(model, state, facts)
         self._books.recorder.record(record, deadline_ms=self._deadline_ms)
 
+    def _record_settled(self, model: str, facts: Mapping[str, Value]) -> None:
+        """Write what it came to; in a run that travels with what is written next."""
+        if self.run is None:
+            self._record(model, "settled", **facts)
+            return
+        record = self._make_record(model, "settled", facts)
+        write = partial(self._books.recorder.record, record, deadline_ms=self._deadline_ms)
+        item = record.to_item(self._books.clock.epoch_ms() // 1_000)
+        self.run.run.records.carry(item, write)
+
     def _make_record(self, model: str, state: str, facts: Mapping[str, Value]) -> CallRecord:
         attributes: dict[str, Value] = {
             "model": model,
@@ -347,6 +358,8 @@ class Call:
         if "session" in self._scopes:
             attributes["session"] = self._scopes["session"]
             attributes["user"] = self._scopes.get("user", "")
+        if self.run is not None:
+            attributes["run"] = self.run.run_id
         if self._wanted:
             attributes["asked"] = self._wanted
         return CallRecord(self.call_id, state, attributes)

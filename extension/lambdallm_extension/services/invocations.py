@@ -43,6 +43,9 @@ LONGEST_MS = 900_000
 LAST_MS = 1_500
 """For what a killed process left: Shutdown lasts 2,000 ms, and 300 of them are kept free."""
 
+GONE_SECONDS = 0.2
+"""A process that Lambda has ended is seen to be gone so soon; Shutdown's event may be sooner."""
+
 
 class Invocations:
     """The table of open units of work."""
@@ -261,10 +264,10 @@ class Invocations:
             return self._changed.wait_for(lambda: request_id in self._begun, seconds)
 
     def wait_ended(self, request_id: str, seconds: float) -> bool:
-        """Wait until no unit of work of an invocation is open; False when one still is."""
+        """Wait until no unit of work of an invocation, "" of any, is open; False when one is."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: not any(work.request_id == request_id for work in self._works.values()),
+                lambda: not any(request_id in ("", w.request_id) for w in self._works.values()),
                 seconds,
             )
 
@@ -330,7 +333,10 @@ class Invocations:
             work.grant(LAST_MS)
             try:
                 work.keep_partials()
-                work.wait_called(work.store_seconds() - work.release_seconds)
+                seconds = work.store_seconds()
+                if work.runs and not self.never_frozen:  # Shutdown began as the process ended
+                    seconds = min(seconds, LAST_MS / 1_000)
+                work.wait_called(seconds - work.release_seconds)
                 self._finish(work, ending)
             except Exception as error:  # noqa: BLE001 - the next one is to be finished too
                 self._telemetry.log(

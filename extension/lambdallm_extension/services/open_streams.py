@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from lambdallm_extension.domain.answers import AnswerSoFar
 
 
+LAST_SECONDS = 1.0
+"""Of Shutdown's 2 s: half is left to write down what has come. What is billed stands at the end."""
+
+
 class OpenStream(Protocol):
     """A stream that has not been booked yet."""
 
@@ -64,9 +68,13 @@ class OpenStreams:
                 self._waited.update(left)
             return ended and not self._open
 
-    def settle_all(self) -> None:
-        """Book all of them as they stand: the environment ends, and nobody waits for them."""
+    def settle_all(self, seconds: float = 0.0) -> None:
+        """Book all of them as they stand: the environment ends, and nobody waits for them.
+
+        Those that end by themselves within so many seconds, and within `LAST_SECONDS`, are whole.
+        """
         with self._changed:
+            self._changed.wait_for(lambda: not self._open, min(seconds, LAST_SECONDS))
             streams = [stream for _, stream in self._open.values()]
             self._open.clear()
             self._changed.notify_all()

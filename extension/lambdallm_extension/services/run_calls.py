@@ -11,7 +11,7 @@ from threading import Lock
 
 from lambda_runtime_api.declarations import cast
 from lambdallm_extension import errors
-from lambdallm_extension.domain import fingerprints
+from lambdallm_extension.domain import fingerprints, prefill
 from lambdallm_extension.services import run_books
 from lambdallm_extension.services.run_items import Generation
 from lambdallm_wire import plain_json
@@ -59,9 +59,10 @@ class RunCall:
             workers: For writes that nobody waits for.
         """
         self.run = run
-        self.call_id = fingerprints.call_id(run.terms.pk, *place)
-        self.text_before = ""
+        self.call_id = fingerprints.call_id(run.terms.pk, run.terms.life, *place)
+        self._beginning = ""
         self._place = place
+        self._request = request
         self._finished = finished
         self._asked = fingerprints.of_request(cast("Mapping[str, object]", request))
         self._workers = workers
@@ -70,11 +71,6 @@ class RunCall:
         self._at_ms = 0
         self._characters = 0
         self._writing = False
-
-    @property
-    def limited(self) -> bool:
-        """Whether the run has a limit of its own."""
-        return self.run.terms.max_cost_pico_usd is not None
 
     @property
     def run_id(self) -> str:
@@ -89,7 +85,7 @@ class RunCall:
         Raises:
             RunLostError, StoreError: As `RunWork.store_steps`.
         """
-        generation = self.run.books.take_answer(self._place[0], self._asked)
+        generation = self.run.books.take_answer(self._place, self._asked)
         if generation is None:
             return None
         self.run.store_steps(self._finished)
@@ -97,10 +93,10 @@ class RunCall:
 
     def continue_partial(self) -> str:
         """Return the beginning of an answer that an earlier attempt was cut in, "" without one."""
-        generation = self.run.books.take_partial(self._place[0], self._asked)
+        generation = self.run.books.take_partial(self._place, self._asked)
         if generation is not None:
-            self.text_before = str(run_books.answer_of(generation).get("text", "")).rstrip()
-        return self.text_before
+            self._beginning = str(run_books.answer_of(generation).get("text", "")).rstrip()
+        return self._beginning
 
     def intend(self, model: str, most_pico_usd: int | None, record: Item) -> None:
         """Write down that a model is about to be asked, at its first attempt.
@@ -117,17 +113,43 @@ class RunCall:
         again = self._generation is not None
         if again:  # after a refusal, which cost nothing
             self._keep(run_books.FAILED, 0, {})
-        self._refuse_too_dear(model, most_pico_usd)
-        generation = Generation(
-            self.call_id, model, run_books.INTENT, self._asked, most_pico_usd or 0
-        )
-        if again:
             self.run.refuse_unless_held()
-            self.run.books.keep(self._place, generation)
-        else:
+        goes_on = self._beginning and prefill.goes_on(model, self._request)
+        generation = self._admit(
+            Generation(
+                self.call_id,
+                model,
+                run_books.INTENT,
+                self._asked,
+                most_pico_usd or 0,
+                again=again and self._generation is not None and self._generation.again,
+                written=0 if self._generation is None else self._generation.written,
+                before=self._beginning if goes_on else "",
+            ),
+            most_pico_usd,
+        )
+        if not again:
             self.run.intend(self._place, generation, self._finished, record)
         self._generation = generation
-        self._at_ms = self.run.clock.epoch_ms()
+        self._at_ms, self._characters = self.run.clock.epoch_ms(), 0
+
+    def _admit(self, generation: Generation, most_pico_usd: int | None) -> Generation:
+        limit = self.run.terms.max_cost_pico_usd
+        if limit is not None and most_pico_usd is None:
+            detail = _UNPRICED.format(generation.model, self.run_id)
+            raise errors.BudgetExceededError(detail, source="run")
+        most = generation.reserved_pico_usd
+        generation, spent = self.run.books.admit(self._place, generation, limit)
+        if limit is not None and spent + most > limit:
+            from lambdallm_wire import money
+
+            detail = (
+                f"Run {self.run_id!r} may cost ${money.usd(limit)}; ${money.usd(spent)} are spent, "
+                f"and asking {generation.model} can cost ${money.usd(most)} (max_tokens and the "
+                "prompt bound it). The model was not asked."
+            )
+            raise errors.BudgetExceededError(detail, source="run")
+        return generation
 
     def settle(self, cost_pico_usd: int | None, answer: Mapping[str, object]) -> None:
         """Keep a whole answer until its step is stored.
@@ -137,15 +159,18 @@ class RunCall:
             answer: A `ChatResponse`.
         """
         self._keep(run_books.ANSWERED, cost_pico_usd, answer)
+        self._write_late()
 
     def cut(self, cost_pico_usd: int | None, text: str) -> None:
         """Keep the beginning of an answer that was cut."""
-        self._keep(run_books.PARTIAL, cost_pico_usd, {"text": self.text_before + text})
+        self._keep_beginning(cost_pico_usd, text)
+        self._write_late()
 
     def fail(self, *, lost: bool) -> None:
         """Know that no answer came: it cost nothing, or nobody knows what."""
         if not lost:
             self._keep(run_books.FAILED, 0, {})
+            self._write_late()
 
     def progress(self, answer: AnswerSoFar) -> None:
         """Write what has come of a stream so far, beside its reader, from time to time."""
@@ -159,7 +184,7 @@ class RunCall:
                 return
             self._writing = True
             self._at_ms, self._characters = now_ms, characters
-        self.cut(None, answer.text)
+        self._keep_beginning(None, answer.text)
         try:
             self._workers.start(self._write)
         except errors.OverloadedError:
@@ -176,32 +201,28 @@ class RunCall:
         finally:
             self._writing = False
 
+    def _write_late(self) -> None:
+        """Write what has become of a call whose attempt has ended: the next one need not ask."""
+        if not self.run.closed:
+            return
+        try:
+            self.run.keep_unwritten(deadline_ms=self.run.clock.epoch_ms() + PARTIAL_WRITE_MS)
+        except errors.StoreError:
+            return  # it stays an intent, of which nobody knows what became: that is counted
+
+    def _keep_beginning(self, cost_pico_usd: int | None, text: str) -> None:
+        before = "" if self._generation is None else self._generation.before
+        self._keep(run_books.PARTIAL, cost_pico_usd, {"text": before + text})
+
     def _keep(self, state: str, cost_pico_usd: int | None, answer: Mapping[str, object]) -> None:
         with self._lock:
             if self._generation is None:
                 return
             text = plain_json.dumps(answer) if answer else ""
-            self._generation = self._generation._replace(
+            generation = self._generation._replace(
                 state=state, cost_pico_usd=cost_pico_usd, answer=text
             )
-        self.run.books.keep(self._place, self._generation)
-
-    def _refuse_too_dear(self, model: str, most_pico_usd: int | None) -> None:
-        limit = self.run.terms.max_cost_pico_usd
-        if limit is None:
-            return
-        from lambdallm_wire import money
-
-        if most_pico_usd is None:
-            raise errors.BudgetExceededError(_UNPRICED.format(model, self.run_id))
-        spent = self.run.books.spent_pico_usd()
-        if spent + most_pico_usd > limit:
-            detail = (
-                f"Run {self.run_id!r} may cost ${money.usd(limit)}; ${money.usd(spent)} are spent, "
-                f"and asking {model} can cost ${money.usd(most_pico_usd)} (max_tokens and the "
-                "prompt bound it). The model was not asked."
-            )
-            raise errors.BudgetExceededError(detail)
+            self._generation = self.run.books.keep(self._place, generation)
 
 
 _UNPRICED = (

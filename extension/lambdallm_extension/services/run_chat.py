@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def ask(
     chat: Chat, run: RunCall, request: ChatRequest, totals: Totals, *, deadline_ms: int
 ) -> ChatResponse | dict[str, Perform]:
-    """Do as `Chat.ask`, within a run.
+    """Do as `Chat.ask`, within a run. No second model is asked beside a silent one.
+
+    A call of a run has one intent, which says whom it asks: whoever finds it knows what was paid.
 
     Raises:
         RunLostError: The run is somebody else's now, or stopped. Nobody was asked.

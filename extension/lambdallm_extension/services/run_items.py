@@ -1,20 +1,29 @@
 """The stored form of a run: what its items hold.
 
 Shapes (attributes beside the keys of `domain.keys` and `expires_at`, epoch seconds):
-    HEAD    {"schema": 1, "name": "report", "version": "1.0.0", "declared": "[[key, hash], …]",
-             "status": "running", "attempt": 2, "claim": "…", "leased_until": epoch ms, 0: free,
-             "environment": "…", "work": "…", "steps": 3 finished, "seen_steps": 3 and "stalls": 0
-             as the attempt began, "error": "…", "begun": epoch ms, "at": epoch ms}
-    INPUT   {"schema": 1, "value": "JSON"}                OUTPUT  the same
-    STEP    {"schema": 1, "output": "JSON", "fingerprint": "…", "attempt": 2, "calls": [call ids],
-             "usage": "JSON", "cost_pico_usd": 14750000, "model": "…", "latency_ms": 812,
-             "skipped": true if it was, "at": epoch ms}
-    CALL    {"schema": 1, "call": "id of its record", "model": "…", "state": "intent",
+    HEAD    {"schema": 1, "life": "…", "name": "report", "version": "1.0.0",
+             "declared": "[[key, hash], …]", "status": "running", "attempt": 2, "claim": "…",
+             "leased_until": epoch ms, 0: free, "environment": "…", "work": "…",
+             "steps": 3 finished, "seen_steps": 3 and "stalls": 0 as the attempt began,
+             "waited": 0 attempts that do not count, "error": "…", "begun": epoch ms,
+             "at": epoch ms}
+    INPUT   {"schema": 1, "life": "…", "value": "JSON"}   OUTPUT, EVENT  the same
+    STEP    {"schema": 1, "life": "…", "output": "JSON", "fingerprint": "…", "attempt": 2,
+             "calls": [call ids], "usage": "JSON", "cost_pico_usd": 14750000, "model": "…",
+             "latency_ms": 812, "skipped": true if it was, "at": epoch ms,
+             "moved": "version that gave it its name"};
+             or {"schema": 1, "life": "…", "moved": "…", "gone": true} where that took it away
+    DROPPED as STEP, what the versions of a chain have left out: it was paid
+    CALL    {"schema": 1, "life": "…", "call": "id of its record", "model": "…", "state": "intent",
              "asked": hash of the question, "reserved_pico_usd": …, "at": epoch ms,
-             "answer": "JSON: what came of it", "cost_pico_usd": …}
-    WAIT    {"schema": 1, "kind": "approval", "message": "…", "expires": epoch ms, "hash": "…"}
+             "answer": "JSON: what came of it", "cost_pico_usd": …,
+             "again": true if an earlier attempt had it generated already,
+             "written": how often it was written since its intent}
+    WAIT    {"schema": 1, "life": "…", "kind": "approval", "message": "…", "expires": epoch ms,
+             "hash": "…"}
 
-The head's expiry rules; everything else is kept up to twice as long.
+The head's expiry rules; everything else is kept up to twice as long. So a run that is begun anew
+meets what an earlier one of its id has left: what is of another `life` than the head is not there.
 """
 
 from __future__ import annotations
@@ -22,15 +31,15 @@ from __future__ import annotations
 from lambda_runtime_api.declarations import NamedTuple, cast
 from lambdallm_extension import errors
 from lambdallm_extension.domain import keys
-from lambdallm_extension.ports import ABSENT, Item, Key, Put
+from lambdallm_extension.ports import ABSENT, PRESENT, Condition, Item, Key, Put
 from lambdallm_wire import names, plain_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from lambdallm_extension.ports import Value
+    from lambdallm_extension.ports import Action, Value
     from lambdallm_wire.runs import FinishedStep, RunStatus, Wait
 
 SCHEMA: dict[str, Value] = {"schema": names.ITEM_SCHEMA_VERSION}
@@ -39,6 +48,7 @@ SCHEMA: dict[str, Value] = {"schema": names.ITEM_SCHEMA_VERSION}
 class RunHead(NamedTuple):
     """A run's head; see the module."""
 
+    life: str
     name: str
     version: str
     declared: tuple[tuple[str, str], ...]
@@ -51,6 +61,7 @@ class RunHead(NamedTuple):
     steps: int
     seen_steps: int
     stalls: int
+    waited: int
     error: str
     begun_ms: int
     at_ms: int
@@ -59,6 +70,7 @@ class RunHead(NamedTuple):
         """Make what the store takes."""
         attributes: dict[str, Value] = {
             **SCHEMA,
+            "life": self.life,
             "name": self.name,
             "version": self.version,
             "declared": plain_json.dumps(self.declared),
@@ -71,6 +83,7 @@ class RunHead(NamedTuple):
             "steps": self.steps,
             "seen_steps": self.seen_steps,
             "stalls": self.stalls,
+            "waited": self.waited,
             "error": self.error,
             "begun": self.begun_ms,
             "at": self.at_ms,
@@ -89,6 +102,7 @@ class RunHead(NamedTuple):
         try:
             declared = plain_json.loads(cast("str", found["declared"]))
             return cls(
+                _text(found, "life"),
                 _text(found, "name"),
                 _text(found, "version"),
                 tuple([(str(key), str(fingerprint)) for key, fingerprint in declared]),
@@ -101,6 +115,7 @@ class RunHead(NamedTuple):
                 _number(found, "steps"),
                 _number(found, "seen_steps"),
                 _number(found, "stalls"),
+                _number(found, "waited"),
                 _text(found, "error"),
                 _number(found, "begun"),
                 _number(found, "at"),
@@ -110,7 +125,11 @@ class RunHead(NamedTuple):
 
 
 class Generation(NamedTuple):
-    """One call of a step, as it stands in the store; see the module."""
+    """One call of a step, as it stands in the store; see the module.
+
+    Attributes:
+        before: Text that its answer goes on from: in `answer`, not in what the model says now.
+    """
 
     call_id: str
     model: str
@@ -119,18 +138,25 @@ class Generation(NamedTuple):
     reserved_pico_usd: int
     cost_pico_usd: int | None = None
     answer: str = ""
+    again: bool = False
+    written: int = 0
+    before: str = ""
 
-    def to_item(self, key: Key, at_ms: int, expires_at: int) -> Item:
+    def to_item(self, key: Key, life: str, at_ms: int, expires_at: int) -> Item:
         """Make what the store takes."""
         attributes: dict[str, Value] = {
             **SCHEMA,
+            "life": life,
             "call": self.call_id,
             "model": self.model,
             "state": self.state,
             "asked": self.asked,
             "reserved_pico_usd": self.reserved_pico_usd,
             "at": at_ms,
+            "written": self.written,
         }
+        if self.again:
+            attributes["again"] = True
         if self.answer:
             attributes["answer"] = self.answer
         if self.cost_pico_usd is not None:
@@ -156,15 +182,91 @@ class Generation(NamedTuple):
                 _number(found, "reserved_pico_usd"),
                 None if cost is None else _number(found, "cost_pico_usd"),
                 str(found.get("answer", "")),
+                found.get("again") is True,
+                _number(found, "written"),
             )
         except (KeyError, TypeError):
             raise _damaged(item) from None
 
 
-def put_step(pk: str, step: FinishedStep, attempt: int, at_ms: int, expires_at: int) -> Put:
+class Writing(NamedTuple):
+    """What everything of a run has in common that is written at one moment."""
+
+    pk: str
+    life: str
+    at_ms: int
+    expires_at: int
+
+
+def put_step(writing: Writing, step: FinishedStep, attempt: int) -> Put:
     """Return what writes a finished step, once."""
+    key = Key(writing.pk, keys.step_sk(step["key"]))
+    return Put(Item(key, _step(writing, step, attempt), writing.expires_at), ABSENT)
+
+
+def put_moved(writing: Writing, step: FinishedStep, version: str) -> Put:
+    """Return what writes a step under the name that a version of its chain gives it."""
+    attributes = {**_step(writing, step, step["attempt"]), "moved": version}
+    key = Key(writing.pk, keys.step_sk(step["key"]))
+    return Put(Item(key, attributes, writing.expires_at))
+
+
+def put_gone(writing: Writing, key: str, version: str) -> Put:
+    """Return what writes that nothing is finished under a name any more."""
+    attributes: dict[str, Value] = {**SCHEMA, "life": writing.life, "moved": version, "gone": True}
+    return Put(Item(Key(writing.pk, keys.step_sk(key)), attributes, writing.expires_at))
+
+
+def put_dropped(writing: Writing, step: FinishedStep) -> Put:
+    """Return what writes what was paid for a step that its chain has left out."""
+    attributes = _step(writing, {**step, "output": "null"}, step["attempt"])
+    key = Key(writing.pk, keys.DROPPED_PREFIX + step["key"])
+    return Put(Item(key, attributes, writing.expires_at))
+
+
+def put_over(put: Put, standing: Item, life: str) -> Put | None:
+    """Return what writes a step over what stands in its place and is none; None if it is one."""
+    found = standing.attributes
+    if found.get("gone") is True:
+        return put._replace(condition=Condition(equals={"gone": True}))
+    left = found.get("life", "")
+    if left == life:
+        return None
+    left_by_another = Condition(equals={"life": left}) if "life" in found else PRESENT
+    return put._replace(condition=left_by_another)
+
+
+def what_is_left(
+    actions: Sequence[Action], standing: Sequence[Item | None], life: str
+) -> tuple[list[Action], dict[str, FinishedStep]]:
+    """Return what is still to be written after a refusal, and the steps that stand there already.
+
+    Args:
+        actions: That were refused.
+        standing: What stands where the condition of one failed.
+        life: Of the run.
+
+    Raises:
+        StoreRefusedError: What stands there is newer than this reader, or damaged.
+    """
+    left: list[Action] = []
+    stored: dict[str, FinishedStep] = {}
+    for action, item in zip(actions, standing, strict=True):
+        over: Action | None = action
+        if item is not None and isinstance(action, Put):
+            over = put_over(action, item, life)
+            if over is None:
+                step = read_step(item)
+                stored[step["key"]] = step
+        if over is not None:
+            left.append(over)
+    return left, stored
+
+
+def _step(writing: Writing, step: FinishedStep, attempt: int) -> dict[str, Value]:
     attributes: dict[str, Value] = {
         **SCHEMA,
+        "life": writing.life,
         "output": step["output"],
         "fingerprint": step.get("fingerprint", ""),
         "attempt": attempt,
@@ -173,11 +275,11 @@ def put_step(pk: str, step: FinishedStep, attempt: int, at_ms: int, expires_at: 
         "cost_pico_usd": step.get("cost_pico_usd", 0),
         "model": step.get("model", ""),
         "latency_ms": step.get("latency_ms", 0),
-        "at": at_ms,
+        "at": writing.at_ms,
     }
     if step.get("skipped"):
         attributes["skipped"] = True
-    return Put(Item(Key(pk, keys.step_sk(step["key"])), attributes, expires_at), ABSENT)
+    return attributes
 
 
 def read_step(item: Item) -> FinishedStep:
@@ -190,7 +292,7 @@ def read_step(item: Item) -> FinishedStep:
     found = item.attributes
     try:
         step: FinishedStep = {
-            "key": item.key.sk.removeprefix(keys.STEP_PREFIX),
+            "key": item.key.sk.partition("#")[2],
             "output": _text(found, "output"),
             "fingerprint": _text(found, "fingerprint"),
             "attempt": _number(found, "attempt"),
@@ -207,9 +309,10 @@ def read_step(item: Item) -> FinishedStep:
     return step
 
 
-def put_value(pk: str, sk: str, value: str, expires_at: int) -> Put:
+def put_value(writing: Writing, sk: str, value: str) -> Put:
     """Return what writes a run's input, or its output."""
-    return Put(Item(Key(pk, sk), {**SCHEMA, "value": value}, expires_at))
+    attributes: dict[str, Value] = {**SCHEMA, "life": writing.life, "value": value}
+    return Put(Item(Key(writing.pk, sk), attributes, writing.expires_at))
 
 
 def read_value(item: Item | None) -> str:
@@ -220,16 +323,18 @@ def read_value(item: Item | None) -> str:
     return str(item.attributes.get("value", "null"))
 
 
-def put_wait(pk: str, wait: Wait, hashed: str, expires_at: int) -> Put:
+def put_wait(writing: Writing, wait: Wait, hashed: str) -> Put:
     """Return what writes that a step is finished from outside."""
     attributes: dict[str, Value] = {
         **SCHEMA,
+        "life": writing.life,
         "kind": wait.get("kind", "callback"),
         "message": wait.get("message", ""),
         "expires": wait.get("expires_epoch_ms", 0),
         "hash": hashed,
     }
-    return Put(Item(Key(pk, keys.wait_sk(wait["step"])), attributes, expires_at))
+    key = Key(writing.pk, keys.wait_sk(wait["step"]))
+    return Put(Item(key, attributes, writing.expires_at))
 
 
 def read_wait(item: Item) -> Wait:

@@ -15,27 +15,22 @@ than has been counted, by a margin that doubles each time, and they only have to
 
 from __future__ import annotations
 
-from functools import partial
-
 from lambda_runtime_api.declarations import NamedTuple
 from lambdallm_extension import errors
 from lambdallm_extension.domain import keys
 from lambdallm_extension.ports import ABSENT, ALWAYS, PRESENT, Condition, Item, Key, Put
 from lambdallm_extension.services import hidden_sessions
-from lambdallm_extension.services.hedging import RECORD_SUFFIX
+from lambdallm_extension.services.deletions import Deletions, calls_of, records_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from lambdallm_extension.ports import Clock, Store
     from lambdallm_extension.services.tasks import Workers
 
 ATTEMPTS_MAX = 12
 """To hide the head; the last margin is larger than what any writers do between two requests."""
-
-AT_ONCE_MAX = 16
-"""Deletions under way at once: half of the threads that there are."""
 
 
 class Deletion(NamedTuple):
@@ -53,10 +48,10 @@ class SessionDeletion:
     ) -> None:
         """Name it; nothing is read yet."""
         self._store = store
-        self._workers = workers
         self._clock = clock
         self._pk = pk
         self._deadline_ms = deadline_ms
+        self._deletions = Deletions(store, workers, clock, deadline_ms=deadline_ms)
 
     def run(self, *, records: bool = True) -> Deletion | None:
         """Delete it; None when there is nothing of it.
@@ -91,10 +86,12 @@ class SessionDeletion:
                 return Deletion(deleted, calls)
             exchanges = [item for item in doomed if item.key.sk.startswith(keys.EXCHANGE_PREFIX)]
             others = [item for item in doomed if not item.key.sk.startswith(keys.EXCHANGE_PREFIX)]
-            self._delete([(item.key, _still(item)) for item in exchanges])
-            made = [call_id for item in others if records for call_id in _calls(item)]
-            self._delete([(key, ALWAYS) for call_id in made for key in _records(call_id)])
-            self._delete([(item.key, ALWAYS) for item in others])
+            self._deletions.delete([(item.key, _still(item)) for item in exchanges])
+            made = [call_id for item in others if records for call_id in calls_of(item)]
+            self._deletions.delete(
+                [(key, ALWAYS) for call_id in made for key in records_of(call_id)]
+            )
+            self._deletions.delete([(item.key, ALWAYS) for item in others])
             deleted, calls = deleted + len(doomed), calls + len(made)
 
     def _hide(self, found: Sequence[Item]) -> int:
@@ -130,18 +127,6 @@ class SessionDeletion:
     def _query(self) -> list[Item]:
         return self._store.outline(self._pk, deadline_ms=self._deadline_ms)
 
-    def _delete(self, doomed: Sequence[tuple[Key, Condition]]) -> None:
-        for batch in _batches(doomed):
-            tasks = [self._workers.start(partial(self._delete_one, *each)) for each in batch]
-            for task in tasks:
-                task.wait((self._deadline_ms - self._clock.epoch_ms()) / 1_000)
-
-    def _delete_one(self, key: Key, condition: Condition) -> None:
-        try:
-            self._store.delete(key, condition=condition, deadline_ms=self._deadline_ms)
-        except errors.ConditionFailedError:
-            return  # it is gone, or another session's by now: the next look says which
-
 
 def _is_content(item: Item) -> bool:
     """Say whether anything is to be deleted: a head that hides everything is what remains."""
@@ -152,23 +137,3 @@ def _still(item: Item) -> Condition:
     """The exchange is the one that was found: another delivery may begin one under its name."""
     number = item.attributes.get("number")
     return Condition(equals={"number": number}) if isinstance(number, int) else ALWAYS
-
-
-def _calls(item: Item) -> list[str]:
-    calls = item.attributes.get("calls")
-    listed = [*calls] if isinstance(calls, (list, tuple)) else []
-    return [
-        call for call in (*listed, item.attributes.get("call")) if call and isinstance(call, str)
-    ]
-
-
-def _records(call_id: str) -> list[Key]:
-    """Return where a call's record is, and that of the model that was asked beside it, if any."""
-    return [Key(keys.call_pk(each), keys.CALL) for each in (call_id, call_id + RECORD_SUFFIX)]
-
-
-def _batches(
-    doomed: Sequence[tuple[Key, Condition]],
-) -> Iterator[Sequence[tuple[Key, Condition]]]:
-    for start in range(0, len(doomed), AT_ONCE_MAX):
-        yield doomed[start : start + AT_ONCE_MAX]

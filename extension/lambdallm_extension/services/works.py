@@ -89,6 +89,7 @@ class Work:
         self.connection = connection
         self.session: SessionWork | None = None
         self.runs: dict[str, RunWork] = {}
+        self.stalled_runs = 0
         self.tags: dict[str, str] = dict(begin.get("tags", {}))
         self.totals = Totals(self._scopes)
         self._clock = clock
@@ -168,19 +169,21 @@ class Work:
         Raises:
             StoreError: Not all of it could be written.
         """
-        moved = ending.outcome == MOVED  # whoever took it over writes all of it
-        try:
-            for run in self.runs.values():
-                if moved:
-                    run.abandon()
-                    continue
-                try:  # noqa: SIM105 - contextlib costs 3 ms of a start
+        failed: errors.StoreError | None = None
+        for run in self.runs.values():
+            try:
+                if ending.outcome == MOVED:
+                    run.abandon()  # whoever took it over writes what is done
+                else:
                     run.release()
-                except errors.RunLostError:
-                    pass  # nothing of it is ours to write any more
-        finally:
-            if self.session is not None:
-                self._save_session(self.session, ending)
+            except errors.RunLostError:
+                continue  # nothing more of it is ours to write
+            except errors.StoreError as error:
+                failed = failed or error  # the others are let go of all the same
+        if self.session is not None:
+            self._save_session(self.session, ending)
+        if failed is not None:
+            raise failed
 
     def _save_session(self, session: SessionWork, ending: Ending) -> None:
         session.close()
@@ -218,11 +221,25 @@ class Work:
             ending = ending._replace(outcome=FORKED)
         self._reported_as = environment_id
         session = self.session
-        return self._report(ending, self.totals.take_unreported())._replace(
+        report = self._report(ending, self.totals.take_unreported())
+        return self._with_runs(report)._replace(
             cold_start=self.begin.get("cold_start", False) is True,
             session_read_ms=session.read_ms if session else None,
             session_save_ms=session.save_ms if session else None,
             records_dropped=records_dropped,
+        )
+
+    def _with_runs(self, report: InvocationReport) -> InvocationReport:
+        """Say in a report how attempts at runs have ended."""
+        if not (self.runs or self.stalled_runs):
+            return report
+        runs = self.runs.values()
+        ended = [run.ended_as for run in runs]
+        return report._replace(
+            runs_completed=ended.count("completed"),
+            runs_failed=ended.count("failed"),
+            runs_stalled=self.stalled_runs,
+            runs_regenerated=sum([run.regenerated for run in runs]),
         )
 
     def late_report(self) -> InvocationReport | None:

@@ -15,6 +15,7 @@ from os import urandom
 
 from lambdallm_extension.errors import (
     DeadlineError,
+    OnePartitionError,
     StoreError,
     StoreRefusedError,
     StoreUnavailableError,
@@ -301,8 +302,8 @@ def _failure(actions: Sequence[Action], outcome: bytes, rest: list[Any]) -> Stor
     return StoreRefusedError("A stored number has at most 38 digits.")
 
 
-def _two_slots(name: str) -> StoreRefusedError:
-    return StoreRefusedError(
+def _two_slots(name: str) -> OnePartitionError:
+    return OnePartitionError(
         f"{name} is a Redis cluster, which cannot write to two partitions in one transaction: "
         "keep them apart, or use one Redis, or DynamoDB. Nothing was written."
     )

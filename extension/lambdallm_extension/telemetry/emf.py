@@ -252,8 +252,14 @@ def _metrics(report: InvocationReport) -> dict[str, tuple[str, float]]:
     for name, value in timed:
         if value is not None:
             metrics[name] = ("Milliseconds", round(value, 3))
-    if report.records_dropped:
-        metrics["RecordsDropped"] = ("Count", report.records_dropped)
+    counted = (
+        ("RecordsDropped", report.records_dropped),
+        ("RunsCompleted", report.runs_completed),
+        ("RunsFailed", report.runs_failed),
+        ("RunsStalled", report.runs_stalled),
+        ("RunsRegenerated", report.runs_regenerated),
+    )
+    metrics |= {name: ("Count", value) for name, value in counted if value}
     return metrics
 
 

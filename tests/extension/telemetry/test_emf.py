@@ -115,3 +115,16 @@ def test_a_line_says_what_was_caused_since_the_line_before_it() -> None:
     assert "OverheadUSD" not in {
         each["Name"] for each in json.loads(written[0])["_aws"]["CloudWatchMetrics"][0]["Metrics"]
     }, "a metric would cost more by the month"
+
+
+def test_runs_are_counted_where_there_are_any() -> None:
+    none = json.loads(line(REPORT))
+    some = json.loads(
+        line(REPORT._replace(runs_completed=2, runs_failed=1, runs_stalled=1, runs_regenerated=3))
+    )
+
+    names = ("RunsCompleted", "RunsFailed", "RunsStalled", "RunsRegenerated")
+    assert [name for name in names if name in none] == []
+    assert [some[name] for name in names] == [2, 1, 1, 3]
+    defined = {each["Name"] for each in some["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
+    assert defined > {*names}
