@@ -54,6 +54,15 @@ def test_another_definition_is_refused(now: Step, prompted: PromptedModel) -> No
     assert "'a'" in changed([Step("a", "A {input}")], [now])
 
 
+def test_what_is_completed_is_told_to_a_later_version_too(prompted: PromptedModel) -> None:
+    Chain("c", [Step("a", "A {input}")]).run(run_id="r", input="x")
+
+    later = Chain("c", [Step("b", "B {input}")], version="2").run(run_id="r", input="x")
+
+    assert (later.status, later.final_output) == ("completed", "<A x>")
+    assert prompted.prompts == ["A x"]
+
+
 def test_another_version_is_refused_unless_it_says_how(prompted: PromptedModel) -> None:
     a = Step("a", "A {input}")
     assert "1.0.0" in changed([a], [a], version="2")
