@@ -74,6 +74,21 @@ def dumps(value: object, *, ensure_ascii: bool = False, allow_nan: bool = True) 
         return "".join(_encoder({}, *key)(value, 0))
 
 
+def dumps_whole(value: object, *, allow_nan: bool = True) -> str:
+    """Do as `dumps`, and escape all that is not ASCII where UTF-8 cannot hold it otherwise.
+
+    So half a character (a lone surrogate), as of a text that was cut, can be stored.
+    """
+    text = dumps(value, allow_nan=allow_nan)
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return dumps(value, ensure_ascii=True, allow_nan=allow_nan)
+    return text
+
+
 def _encoder(within: dict[int, Any] | None, ensure_ascii: bool, allow_nan: bool) -> Any:
     write = encode_basestring_ascii if ensure_ascii else encode_basestring
     return make_encoder(within, _refuse, write, None, ":", ",", False, False, allow_nan)

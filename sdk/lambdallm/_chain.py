@@ -15,6 +15,7 @@ from __future__ import annotations
 from lambdallm import _resumption
 from lambdallm._chain_parts import Part, Step, checked, fault
 from lambdallm._chain_waits import Callback
+from lambdallm_wire.runs import STEP_KEY_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,6 +104,12 @@ class Chain(Part):
         self.retention_days = retention_days
         self._check_migrations()
         self._check_inner_bounds()
+        self._check_keys()
+
+    @property
+    def longest_wait_seconds(self) -> float:
+        """How long somebody may take who is waited for, 0 where nobody is."""
+        return max([each.expires_in for each in _all(self) if isinstance(each, Callback)] or [0])
 
     @property
     def step_count(self) -> int:
@@ -160,6 +167,20 @@ class Chain(Part):
         from lambdallm import _chain_runner  # what only declares a chain does not run it
 
         return _chain_runner.run(self, context, run_id, checkpoint, inputs)
+
+    async def arun(
+        self,
+        context: Any = None,
+        *,
+        run_id: str | None = None,
+        checkpoint: Mapping[str, Any] | None = None,
+        **inputs: Any,
+    ) -> ChainResult:
+        """Do as `run`, while other coroutines run."""
+        from lambdallm import _async, _chain_runner
+
+        run = _chain_runner.named(self, context, run_id, checkpoint, inputs)
+        return await _async.in_thread(run)
 
     def to_state_machine(self, function_arn: str = "${FunctionArn}") -> dict[str, Any]:
         """Return it as a definition of a Step Functions state machine (docs/chains_elsewhere.md).
@@ -235,6 +256,16 @@ class Chain(Part):
                 )
                 raise fault(message)
 
+    def _check_keys(self) -> None:
+        """Refuse parts whose keys would be refused when they are done, and paid."""
+        longest = max([_key_characters(step) for step in self.steps])
+        if longest > STEP_KEY_MAX:
+            message = (
+                f"Chain {self.name!r}: a step within others is called by all of their names, which "
+                f"makes {longest} characters, and {STEP_KEY_MAX} are the most. Shorten names."
+            )
+            raise fault(message)
+
     def _check_migrations(self) -> None:
         names = {step.name for step in self.steps}
         for version, renamed in self.migrations.items():
@@ -253,3 +284,11 @@ def _all(part: Part) -> list[Part]:
 
 def _count(part: Part, kind: type[Part]) -> int:
     return sum([isinstance(each, kind) for each in _all(part)])
+
+
+def _key_characters(part: Part) -> int:
+    """Return how long the key of a part can be, or of one within it: `map/0003/step/told`."""
+    number = len("/0000") if part.kind in ("map", "loop") else 0
+    own = len("/told") if isinstance(part, Callback) else 0
+    within = max([1 + number + _key_characters(each) for each in part.parts()] or [own])
+    return len(part.name) + within

@@ -75,7 +75,7 @@ def polled(incoming: Incoming) -> str | None:
 
 def of_poll(run: dict[str, Any], run_id: str, incoming: Incoming) -> dict[str, Any]:
     """Answer who asks for a run (`lambdallm_wire.runs.StoredRun`)."""
-    if not run["found"]:
+    if not run["found"] or "." in run["name"]:  # a chain's has none; an idempotent handler's has
         body = {"status": "unknown", "run_id": run_id, "message": "There is no such run."}
         return _response(404, body, incoming)
     body = {"status": run["status"], "run_id": run_id}
@@ -83,13 +83,16 @@ def of_poll(run: dict[str, Any], run_id: str, incoming: Incoming) -> dict[str, A
         return _response(200, {**body, "output": json.loads(run["output"])}, incoming)
     if run["status"] == "stopped":
         return _response(410, {**body, "message": run.get("error", "")}, incoming)
-    if run["status"] == "failed":
-        return _response(200, {**body, "message": run.get("error", "")}, incoming)
+    if run["status"] == "failed":  # why is in the log: words of any code's own are not for clients
+        return _response(200, {**body, "message": _FAILED}, incoming)
     waits = [each["step"] for each in run["waits"]]
     done = {step["key"] for step in run["steps"]}
     waiting = [step for step in waits if step not in done]
     more = {"waits": waiting} if waiting else {}
     return _unfinished({**body, **more, "completed_steps": len(done)}, run_id, incoming)
+
+
+_FAILED = "It has failed. The function's log tells why."
 
 
 def _unfinished(body: dict[str, Any], run_id: str, incoming: Incoming) -> dict[str, Any]:

@@ -105,6 +105,9 @@ class Step(Part):
         if on_kill not in ("restart", "continue"):
             message = f"Step {name!r}: on_kill={on_kill!r} is 'restart' or 'continue'."
             raise fault(message)
+        if type(retry_count) is not int or retry_count < 0:  # done no time it would come to None
+            message = f"Step {name!r}: retry_count={retry_count!r} is no whole number from 0 on."
+            raise fault(message)
         if output_schema is not None:
             _chain_templates.to_json_schema(output_schema)
         self.prompt = prompt

@@ -14,7 +14,7 @@ from lambdallm_wire import plain_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from lambdallm._chain import Chain
@@ -43,15 +43,33 @@ def run(
     inputs: Mapping[str, Any],
 ) -> ChainResult:
     """Do all steps of a chain that are not finished yet; see `Chain.run`."""
+    return named(chain, context, run_id, checkpoint, inputs)()
+
+
+def named(
+    chain: Chain,
+    context: Any,
+    run_id: str | None,
+    checkpoint: Mapping[str, Any] | None,
+    inputs: Mapping[str, Any],
+) -> Callable[[], ChainResult]:
+    """Name a run, and return what does it, in whatever thread.
+
+    Two of one chain in one event are told apart by who was named first.
+    """
     _tell_if_long(chain)
     if context is None:
         handled = _handled.here()
         if len(handled) != 1:
-            return _run_by_hand(chain, run_id, checkpoint, inputs)
+            return lambda: _run_by_hand(chain, run_id, checkpoint, inputs)
         context = handled[0].context
-    opened = _Running(chain, context, _name_run(chain, context, run_id, checkpoint), inputs)
-    named = run_id is not None or bool(checkpoint)
-    return opened.run(refuses_other_input=named and bool(inputs))
+    name = _name_run(chain, context, run_id, checkpoint)
+    refuses = bool(inputs) and (run_id is not None or bool(checkpoint))
+
+    def do() -> ChainResult:
+        return _Running(chain, context, name, inputs).run(refuses_other_input=refuses)
+
+    return do
 
 
 def _tell_if_long(chain: Chain) -> None:
@@ -116,7 +134,7 @@ class _Running:
             "declared": chain.declared(),
             "migrations": {version: dict(each) for version, each in chain.migrations.items()},
             "attempts_max": chain.attempts_max,
-            "ttl_seconds": max(1, round(chain.retention_days * 86_400)),
+            "ttl_seconds": _kept_seconds(chain),
         }
         if self._inputs:
             opening["input"] = _runs.encode(self._inputs, "The input of a chain")
@@ -237,6 +255,11 @@ class _Running:
                 "completed_steps": [step.name for step in result.steps if not step.error],
             }
         return result
+
+
+def _kept_seconds(chain: Chain) -> int:
+    """Return how long a run is kept after an attempt: no token outlives it."""
+    return max(1, round(max(chain.retention_days * 86_400, chain.longest_wait_seconds)))
 
 
 def pico_usd(usd: float | str) -> int:

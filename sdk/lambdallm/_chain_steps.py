@@ -239,7 +239,9 @@ class Doing:
         wait = {
             "step": key,
             "kind": part.kind,
-            "message": _chain_templates.fill(part.message, values),
+            "message": _chain_templates.fill(part.message, values)
+            .encode("utf-8", "replace")
+            .decode(),
             "expires_epoch_ms": _settings.epoch_ms() + round(part.expires_in * 1_000),
             "secret": secret,
         }

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 DAY_SECONDS = 86_400
+EXPIRES_MAX_SECONDS = 366 * DAY_SECONDS
+"""A run is kept as long as its wait: for good would be for nobody to delete."""
 
 
 class Callback(Part):
@@ -39,6 +41,13 @@ class Callback(Part):
             condition: As of a `Step`.
         """
         super().__init__(name, condition)
+        given: Any = expires_in
+        if not (isinstance(given, (int, float)) and 0 < given <= EXPIRES_MAX_SECONDS):
+            message = (
+                f"{type(self).__name__} {name!r}: expires_in={expires_in!r} is no number of "
+                f"seconds from 0 to {EXPIRES_MAX_SECONDS:,}, a year."
+            )
+            raise fault(message)
         self.message = message
         self.expires_in = expires_in
         self.notify = notify

@@ -186,6 +186,7 @@ def _invoke(
     )
     context.identity = incoming.identity or ""
     context.asked_run_id = incoming.run_id or ""
+    context.identity_fault = incoming.fault
     context.original_event = incoming.original
     handled = _handled.begin(incoming.event, context)
     try:
@@ -230,12 +231,10 @@ def _run(
 ) -> Any:
     """Run what the user wrote, shape its answer, and end the unit of work either way."""
     try:
-        polled = _poll(options, incoming, context)
-        if polled is not None:
-            _end(context, "ok", "", started)
-            return polled
-        value = _answer(function, options, incoming, context)
-        if context.session is None or context.session.session_id != new_session_id:
+        polled = _polled(options, incoming)
+        value = _answer(function, options, incoming, context, polled)
+        session = context.session
+        if polled or session is None or session.session_id != new_session_id:
             new_session_id = None
         results = sys.modules.get("lambdallm._chain_results")
         if results is not None and isinstance(value, results.ChainResult):
@@ -254,18 +253,15 @@ def _run(
     return response
 
 
-def _poll(options: _Options, incoming: Incoming, context: LambdaLLMContext) -> Any:
-    """Answer who asks for nothing but how a run stands; None where somebody asks for more."""
+def _polled(options: _Options, incoming: Incoming) -> str | None:
+    """Return the run that somebody asks for and nothing else, None where he asks for more."""
     if options.timeout_strategy != "checkpoint" or incoming.shape != "http":
         return None
     if not _settings.store_url():
         return None
     from lambdallm import _chain_answers
 
-    run_id = _chain_answers.polled(incoming)
-    if run_id is None:
-        return None
-    return _chain_answers.of_poll(context.read_run(run_id), run_id, incoming)
+    return _chain_answers.polled(incoming)
 
 
 def _answer(
@@ -273,16 +269,22 @@ def _answer(
     options: _Options,
     incoming: Incoming,
     context: LambdaLLMContext,
+    polled: str | None,
 ) -> Any:
     if incoming.fault is not None and options.session is not None:
         raise incoming.fault
-    if options.schema is not None:
+    if options.schema is not None and polled is None:
         options.schema.check(incoming.body, "body" if incoming.wants_status else "event")
     event = incoming.event
     for middleware in context.middleware:
         changed = middleware.before_invoke(event, context)
         event = event if changed is None else changed
-    value = function(event, context)
+    if polled is not None:  # behind what the middleware refuses
+        from lambdallm import _chain_answers
+
+        value: Any = _chain_answers.of_poll(context.read_run(polled), polled, incoming)
+    else:
+        value = function(event, context)
     if isinstance(value, CoroutineType):
         from lambdallm import _async
 

@@ -4,10 +4,12 @@ first delivery      under way ──► completed: its answer is kept
 again, meanwhile    StateError with the time to wait (an HTTP event: 503 and retry-after)
 again, afterwards   the answer, and nothing is done
 after a kill        the handler runs again; model calls that were answered are not made again
+a chain's result    kept as its output, once it is completed; until then as after a kill
 """
 
 from __future__ import annotations
 
+import sys
 from functools import wraps
 from types import CoroutineType
 
@@ -111,6 +113,12 @@ def _do(run: _runs.Run, function: Callable[..., Any], event: Any, context: _step
                 from lambdallm import _async
 
                 value = _async.run(value)
+        results = sys.modules.get("lambdallm._chain_results")
+        if results is not None and isinstance(value, results.ChainResult):
+            if value.status != "completed":  # who comes again goes on with the chain
+                run.close("interrupted", error=str(value.error or "")[:1_000])
+                return value
+            value = value.final_output
         output = _runs.encode(value, "What an idempotent handler answers")
     except BaseException as error:
         run.close("failed", error=f"{type(error).__name__}: {error}"[:1_000])
@@ -126,7 +134,7 @@ def _key_of(event: Any, context: Any, key: str | Callable[[Any, Any], Any] | Non
         InvalidRequestError: The event does not say it.
     """
     if key is None:
-        return str(context.identity or context.work.work_id)
+        return str(context.event_identity)
     found = key(event, context) if callable(key) else _field(event, key)
     if found is None or found == "":
         where = "what its key needs" if callable(key) else key

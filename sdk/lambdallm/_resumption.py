@@ -1,8 +1,9 @@
 """Events that come again to go on with a run, and how they are asked for.
 
 Shape: {…the event's own fields, "lambdallm_resume": {"run_id": "…", "identity": "…"}}, or the same
-as the body of the one record of a queue; {"lambdallm_resume": {…, "event": …}} where the event is
-no object.
+as the body of the one record of the queue of LAMBDALLM_RESUME_QUEUE; {"lambdallm_resume": {…,
+"event": …}} where the event is no object. Bodies of other queues are what anybody has sent there:
+they name no run, and nobody's event.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def found_in(event: Mapping[str, Any]) -> tuple[Mapping[str, Any], Any] | None:
     records = event.get("Records")
     if isinstance(records, list) and len(records) == 1 and isinstance(records[0], dict):
         body = records[0].get("body")
-        if isinstance(body, str) and f'"{RESUME}"' in body:
+        if isinstance(body, str) and f'"{RESUME}"' in body and _is_of_our_queue(records[0]):
             try:
                 within = json.loads(body)
             except ValueError:
@@ -45,6 +46,14 @@ def found_in(event: Mapping[str, Any]) -> tuple[Mapping[str, Any], Any] | None:
         return None
     rest = {name: value for name, value in event.items() if name != RESUME}
     return said, said.get("event", rest)
+
+
+def _is_of_our_queue(record: Mapping[str, Any]) -> bool:
+    """Compare account and name: .../ACCOUNT/NAME of the URL, arn:...:ACCOUNT:NAME of the record."""
+    queue, arn = _settings.variable(_settings.RESUME_QUEUE), record.get("eventSourceARN")
+    if not (queue and isinstance(arn, str)):
+        return False
+    return arn.split(":")[-2:] == queue.rstrip("/").split("/")[-2:]
 
 
 def check(via: object) -> None:
@@ -72,7 +81,7 @@ def terms(via: str, context: Any, run_id: str, event: Any, delay_seconds: float)
         "via": via,
         "target": target,
         "delay_seconds": round(delay_seconds),
-        "event": _again(event, run_id, context.identity or context.work.work_id),
+        "event": _again(event, run_id, context.event_identity),
     }
     if via == "sqs":
         found["queue_url"] = _required(_settings.RESUME_QUEUE, "the URL of a queue that invokes it")

@@ -154,7 +154,9 @@ class Run:
         if output is not None:
             message["output"] = output
         if error:
-            message["error"] = error
+            message["error"] = error.encode(
+                "utf-8", "replace"
+            ).decode()  # no JSON: it has no escapes
         if waits:
             message["waits"] = [*waits]
         self.status = status
@@ -298,7 +300,7 @@ def encode(value: Any, what: str) -> str:
         message = f"{what} has to be kept as JSON, and is a coroutine: nobody has awaited it."
         raise TypeError(message)
     try:
-        return plain_json.dumps(value, allow_nan=False)
+        return plain_json.dumps_whole(value, allow_nan=False)
     except (TypeError, ValueError) as error:
         message = f"{what} has to be kept as JSON: {error}."
         raise TypeError(message) from error

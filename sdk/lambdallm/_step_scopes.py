@@ -10,6 +10,7 @@ from _thread import allocate_lock
 from contextvars import ContextVar
 
 from lambdallm import _settings
+from lambdallm._numbered_names import Names
 from lambdallm_wire.tokens import NO_USAGE
 
 TYPE_CHECKING = False
@@ -42,7 +43,7 @@ class StepScope:
         self.usage: dict[str, int] = {**NO_USAGE}  # type: ignore[dict-item]  # of whole numbers
         self.cost_pico_usd = 0
         self.model = ""
-        self.names: dict[str, int] = {}
+        self.names = Names()
         self._number = 0
         self._lock = allocate_lock()
         self._began = _settings.monotonic()
@@ -105,16 +106,20 @@ class StepScope:
                 self.usage[kind] = self.usage.get(kind, 0) + tokens
 
     def child(self, name: str) -> str:
-        """Return the key of a step within this one; the second one of a name has a number."""
-        with self._lock:
-            self.names[name] = seen = self.names.get(name, 0) + 1
-        key = f"{self.key}/{name}" if self.key else name
-        return key if seen == 1 else f"{key}~{seen}"
+        """Return the key of a step within this one; the second one of a name has a number.
+
+        Raises:
+            ConfigurationError: See `Names.place`.
+        """
+        return self.key_of(self.names.place(name))
+
+    def key_of(self, place: str) -> str:
+        """Return the key of a step that its names have given a place."""
+        return f"{self.key}/{place}" if self.key else place
 
     def begin_again(self) -> None:
         """Do it once more: what it has named before is called the same again."""
-        with self._lock:
-            self.names.clear()
+        self.names = Names()
 
     def to_step(self, output: str, fingerprint: str) -> dict[str, Any]:
         """Return the finished step (`lambdallm_wire.runs.FinishedStep`)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from _thread import allocate_lock
 
 from lambdallm import _errors, _handled, _owners, _settings
+from lambdallm._numbered_names import Names
 from lambdallm_wire import routes
 
 TYPE_CHECKING = False
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-ID_MAX = 200
-"""Of an identity within a run's id; a longer one is hashed."""
+ID_MAX = 168
+"""Of an identity within a run's id, which has 256 characters: a name of 80, and a number behind it,
+have room. A longer one is hashed."""
 
 
 class HasSteps:
@@ -31,7 +33,9 @@ class HasSteps:
     Attributes:
         identity: What makes its event the same event when it comes again; "": the request id.
         asked_run_id: The run that its caller wants to go on with; "" for none.
+        identity_fault: What is wrong with what its caller says of it; None where nothing is.
         original_event: As Lambda has handed it over.
+        names: Of its own steps.
     """
 
     work: Work
@@ -40,9 +44,11 @@ class HasSteps:
         """Open nothing yet."""
         self.identity = ""
         self.asked_run_id = ""
+        self.identity_fault: Exception | None = None
         self.original_event: Any = None
         self._run: Run | None = None
-        self._named: dict[str, int] = {}
+        self._named = Names()
+        self.names = Names()
         self._opening = allocate_lock()
 
     def step(self, name: str, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -70,6 +76,15 @@ class HasSteps:
         _chain_templates.check_name(name)
         return _runs.step(self, name, lambda: function(*args, **kwargs))
 
+    async def astep(
+        self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Do as `step`, of a coroutine function too, while other coroutines run."""
+        from lambdallm import _async_steps, _chain_templates
+
+        _chain_templates.check_name(name)
+        return await _async_steps.step(self, name, lambda: function(*args, **kwargs))
+
     def open_run(self) -> Run:
         """Return the run of this event's own steps, opened at the first of them.
 
@@ -88,6 +103,7 @@ class HasSteps:
                 if run.status not in ("running", "completed"):
                     message = f"Run {run.run_id!r} has {run.status}: {run.opened.get('error', '')}"
                     raise _errors.StateError(message)
+                run.root.names = self.names
                 self._run = run
         return self._run
 
@@ -119,12 +135,24 @@ class HasSteps:
         return f"{name}/{_shortened(identity)}"
 
     def _name_event_run(self, name: str) -> str:
-        self._named[name] = seen = self._named.get(name, 0) + 1
-        asked = self.asked_run_id
-        if seen == 1 and asked.startswith(f"{name}/"):
-            return asked
-        identity = _shortened(self.identity or self.work.work_id)
-        return f"{name}/{identity}" if seen == 1 else f"{name}/{identity}~{seen}"
+        place = self._named.place(name)
+        of_asked = self.asked_run_id.startswith(f"{name}/")
+        identity = _shortened(_identity_in(self.asked_run_id) if of_asked else self.event_identity)
+        return f"{name}/{identity}{place.removeprefix(name)}"
+
+    @property
+    def event_identity(self) -> str:
+        """What its event is known by when it comes again: all its runs are named after it.
+
+        A caller that goes on with one run, and says nothing else, goes on with all of its event.
+
+        Raises:
+            InvalidRequestError: Its caller says what cannot be part of a key. To do without it
+                would be to do everything a second time.
+        """
+        if self.identity_fault is not None and not self.identity:
+            raise self.identity_fault
+        return self.identity or _identity_in(self.asked_run_id) or self.work.work_id
 
     def owner_by(self, rule: Any) -> str:
         """Return whose this event's runs are, by what `Session(owner=…)` takes."""
@@ -132,8 +160,13 @@ class HasSteps:
         return _owners.owner_of(rule, None if handled is None else handled.event, self)
 
 
+def _identity_in(run_id: str) -> str:
+    """Return the identity of `name/identity`, or of `name/identity~2`."""
+    return run_id.partition("/")[2].partition("~")[0]
+
+
 def _shortened(identity: str) -> str:
-    if len(identity) <= ID_MAX:
+    if len(identity) <= ID_MAX and "~" not in identity:
         return identity
     import hashlib
 

@@ -141,7 +141,9 @@ def test_a_message_in_a_queue_goes_on_with_it(
         freed.set()
         environment.wait_until_idle()
         message = queues.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"][0]
+        arn = f"arn:aws:sqs:us-east-1:{':'.join(queue.split('/')[-2:])}"
         record = {"eventSource": "aws:sqs", "messageId": "m-1", "body": message["Body"]}
+        record["eventSourceARN"] = arn
         answered = environment.invoke({"Records": [record]})
 
     assert answered.json()["body"] == expected("queued")

@@ -130,3 +130,11 @@ print(*sys.modules)
     )
 
     assert not {"json", "re", "enum"} & set(run.stdout.split())
+
+
+@pytest.mark.parametrize("value", ["plain", "ü ∂", {"ü": ["cut \ud83d", "\udc00"]}])
+def test_what_no_utf8_holds_is_escaped(value: object) -> None:
+    text = plain_json.dumps_whole(value)
+
+    assert plain_json.loads(text.encode()) == value
+    assert ("\\u" in text) == isinstance(value, dict)

@@ -94,3 +94,24 @@ def test_steps_within_others_count() -> None:
     )
 
     assert (chain.step_count, chain.llm_step_count) == (5, 3)
+
+
+def test_keys_that_nobody_could_keep_are_refused_before_anything_is_done() -> None:
+    long = "n" * 80
+    inner = Map(long, "{input}", Step(long, "A"))
+
+    Chain("c", [Map(long, "{input}", inner)])
+    with pytest.raises(lambdallm.ConfigurationError, match="makes 333 characters, and 256"):
+        Chain("c", [Parallel(long, [Map(long, "{input}", inner)])])
+
+
+@pytest.mark.parametrize("retry_count", [-1, 1.5, None])
+def test_a_step_that_would_be_done_no_time_is_refused(retry_count: Any) -> None:
+    with pytest.raises(lambdallm.ConfigurationError, match="retry_count"):
+        Step("a", func=one, retry_count=retry_count)
+
+
+@pytest.mark.parametrize("expires_in", [0, -1, float("inf"), float("nan"), None])
+def test_a_wait_that_would_never_or_always_be_over_is_refused(expires_in: Any) -> None:
+    with pytest.raises(lambdallm.ConfigurationError, match="expires_in"):
+        Approval("a", expires_in=expires_in)

@@ -1,5 +1,6 @@
 """Chains that wait for a person or a program."""
 
+import time
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from lambdallm import (
     Step,
     approve,
     complete_callback,
+    handler,
     reject,
 )
+from lambdallm.testing import MockLambdaContext
 
 
 def publishing(approval: Approval) -> Chain:
@@ -70,7 +73,7 @@ def test_the_second_answer_is_refused_and_the_first_stands(prompted: PromptedMod
 def test_nobody_answers_when_its_time_is_over(
     prompted: PromptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chain = publishing(Approval("release", expires_in=0))
+    chain = publishing(Approval("release", expires_in=0.0001))
     token = chain.run(run_id="r", input="x").waits["release"]
 
     with pytest.raises(lambdallm.StateError, match="waits no more"):
@@ -145,3 +148,19 @@ def test_without_a_store_nothing_can_be_waited_for(
 def test_what_a_no_does_is_one_of_two() -> None:
     with pytest.raises(lambdallm.ConfigurationError, match="on_rejection='ask'"):
         Approval("a", on_rejection="ask")
+
+
+def test_no_token_outlives_its_run(prompted: PromptedModel) -> None:
+    month_ms = 30 * 86_400_000
+    chain = publishing(Approval("release", expires_in=month_ms / 1_000))
+    until_ms: list[int] = []
+
+    @handler
+    def waiting(event: Any, context: Any) -> Any:
+        begun_ms = time.time() * 1_000
+        chain.run(context, run_id="r", input="x")
+        until_ms.append(context.read_run("r")["expires_epoch_ms"] - begun_ms)
+
+    waiting({}, MockLambdaContext())
+
+    assert until_ms[0] >= month_ms

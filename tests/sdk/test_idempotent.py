@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lambdallm import ConfigurationError, handler, idempotent
+from lambdallm import Approval, Chain, ConfigurationError, Step, approve, handler, idempotent
 from lambdallm.testing import MockLambdaContext
 
 if TYPE_CHECKING:
@@ -214,3 +214,63 @@ def test_without_a_store_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     status, detail = refusal_of(answering, post({}))
 
     assert (status, "LAMBDALLM_STORE" in detail) == (500, True)
+
+
+def test_a_key_outlives_an_outage_of_any_number_of_deliveries() -> None:
+    tried: list[int] = []
+
+    @handler
+    @idempotent(key="body.id")
+    def failing(event: Any, context: Any) -> Any:
+        tried.append(1)
+        if len(tried) < 8:
+            raise ConnectionError
+        return "done"
+
+    statuses = [failing(post({"id": 1}), MockLambdaContext())["statusCode"] for _ in range(9)]
+
+    assert statuses == [500] * 7 + [200] * 2
+    assert len(tried) == 8
+
+
+def test_a_chain_is_gone_on_with_until_it_is_completed_and_then_told() -> None:
+    chain = Chain("c", [Step("a", "A {input}"), Approval("yes"), Step("b", "B")], "checkpoint")
+    tokens: list[str] = []
+    done: list[int] = []
+
+    @handler
+    @idempotent(key="body.id")
+    def keyed(event: Any, context: Any) -> Any:
+        done.append(1)
+        result = chain.run(context, input="x")
+        tokens.extend(result.waits.values())
+        return result
+
+    waiting = [keyed(post({"id": 1}), MockLambdaContext())["statusCode"] for _ in range(2)]
+    approve(tokens[0])
+    bodies = [keyed(post({"id": 1}), MockLambdaContext())["body"] for _ in range(2)]
+
+    assert waiting == [202, 202]
+    assert bodies == ["answer 1", "answer 1"]
+    assert len(done) == 3
+
+
+def test_an_answer_that_ends_in_half_a_character_is_not_asked_for_again(
+    embedded: Callable[..., None],
+) -> None:
+    answers = ["cut \ud83d", "another"]
+    embedded(LAMBDALLM_SCRIPT=json.dumps({"answers": answers, "repeat": False}))
+    heard: list[str] = []
+
+    @handler
+    @idempotent(key="body.id")
+    def failing(event: Any, context: Any) -> Any:
+        heard.append(context.invoke("Think."))
+        if len(heard) == 1:
+            raise RuntimeError(heard[0])
+        return heard[1]
+
+    statuses = [failing(post({"id": 1}), MockLambdaContext())["statusCode"] for _ in range(2)]
+
+    assert statuses == [500, 200]
+    assert heard == ["cut \ud83d"] * 2

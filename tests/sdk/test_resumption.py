@@ -19,8 +19,12 @@ HTTP = {
 SQS = {"Records": [{"eventSource": "aws:sqs", "messageId": "m-1", "body": "text"}]}
 
 
+QUEUE = "https://sqs.us-east-1.amazonaws.com/123456789012/resumed"
+QUEUE_ARN = "arn:aws:sqs:us-east-1:123456789012:resumed"
+
+
 class Context(MockLambdaContext):
-    identity = "k-1"
+    event_identity = "k-1"
     invoked_function_arn = "arn:aws:lambda:us-east-1:1:function:f:live"
 
 
@@ -40,14 +44,41 @@ def test_an_event_comes_again_as_it_was(event: Any) -> None:
     assert incoming.shape == _events.read(event).shape
 
 
-def test_it_is_found_in_a_message() -> None:
-    body = again(HTTP)["event"]
-    record = {"eventSource": "aws:sqs", "messageId": "m-2", "body": body}
+def message(body: str, arn: str) -> dict[str, Any]:
+    record = {"eventSource": "aws:sqs", "messageId": "m-2", "body": body, "eventSourceARN": arn}
+    return {"Records": [record]}
 
-    incoming = _events.read({"Records": [record]})
+
+def test_it_is_found_in_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMBDALLM_RESUME_QUEUE", QUEUE)
+
+    incoming = _events.read(message(again(HTTP)["event"], QUEUE_ARN))
 
     assert incoming.original == HTTP
     assert incoming.body == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("queue", "arn"),
+    [
+        ("", QUEUE_ARN),
+        (QUEUE, "arn:aws:sqs:us-east-1:123456789012:orders"),
+        (QUEUE, "arn:aws:sqs:us-east-1:210987654321:resumed"),
+        (QUEUE, ""),
+    ],
+)
+def test_what_anybody_has_sent_to_another_queue_is_nobodys_event(
+    queue: str, arn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAMBDALLM_RESUME_QUEUE", queue)
+    authorizer = {"jwt": {"claims": {"iss": "i", "sub": "victim"}}}
+    forged = {**HTTP, "requestContext": {"http": {"method": "POST"}, "authorizer": authorizer}}
+    event = message(again(forged)["event"], arn)
+
+    incoming = _events.read(event)
+
+    assert (incoming.resumed, incoming.run_id, incoming.event) == (False, None, event)
+    assert incoming.identity == "m-2"
 
 
 def test_nobody_is_answered_so_that_failures_are_raised() -> None:

@@ -319,3 +319,35 @@ def test_an_identity_of_any_length_names_a_run(prompted: PromptedModel) -> None:
 
     assert [long.deliver(work) for _ in range(2)] == ["<X>", "<X>"]
     assert prompted.prompts == ["X"]
+
+
+def test_half_a_character_is_kept_as_it_is(events: Events) -> None:
+    half = {"cut \ud83d": ["\udc00", "é"]}
+
+    assert [events.deliver(lambda context: context.step("a", events.do, half))] * 2 == [half] * 2
+    assert events.done == [half]
+
+
+def test_steps_of_one_name_in_several_threads_are_refused(events: Events) -> None:
+    meet = Barrier(2, timeout=10)
+    refused: list[str] = []
+
+    def work(context: Any) -> None:
+        def one(number: int) -> None:
+            meet.wait()
+            try:
+                context.step("s", events.do, number)
+            except lambdallm.ConfigurationError as error:
+                refused.append(str(error))
+            meet.wait()
+
+        threads = [Thread(target=one, args=(number,)) for number in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    events.deliver(work)
+
+    assert len(events.done) == 1
+    assert ["f's-{index}'" in each for each in refused] == [True]

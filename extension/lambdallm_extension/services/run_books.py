@@ -161,7 +161,7 @@ class RunBooks:
         with self._lock:
             for place, each in [*self._generations.items()]:
                 if each.call_id == call_id and each.state in (INTENT, PARTIAL) and text:
-                    answer = plain_json.dumps({"text": each.before + text})
+                    answer = plain_json.dumps_whole({"text": each.before + text})
                     if answer != each.answer:
                         self._keep(place, each._replace(state=PARTIAL, answer=answer))
 

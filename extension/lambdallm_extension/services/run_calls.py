@@ -218,7 +218,7 @@ class RunCall:
         with self._lock:
             if self._generation is None:
                 return
-            text = plain_json.dumps(answer) if answer else ""
+            text = plain_json.dumps_whole(answer) if answer else ""
             generation = self._generation._replace(
                 state=state, cost_pico_usd=cost_pico_usd, answer=text
             )

@@ -69,11 +69,15 @@ def refuse_busy(message: OpenRun, head: RunHead, now_ms: int) -> None:
 
 
 def given_up(message: OpenRun, taken: RunHead) -> str:
-    """Say why no further attempt is made, "" where one is."""
+    """Say why no further attempt is made, "" where one is.
+
+    What code does as it goes declares no steps. An idempotent handler never finishes one, and an
+    outage of five deliveries would make its key useless: whoever sends it again decides.
+    """
     attempts_max = message.get("attempts_max", ATTEMPTS_MAX)
     if taken.attempt - taken.waited > attempts_max:
         return f"{attempts_max} attempts were made, and none finished it."
-    if taken.stalls >= STALLS_MAX:
+    if taken.stalls >= STALLS_MAX and message.get("declared"):
         return f"{STALLS_MAX} attempts in a row have finished no step: it makes no progress."
     return ""
 

@@ -85,7 +85,7 @@ def to_bytes(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        message = f"Text with half a character (a lone surrogate) cannot be stored: {text!r:.80}"
+        message = "Text with half a character (a lone surrogate) cannot be stored."
         raise StoreRefusedError(message) from None
 
 

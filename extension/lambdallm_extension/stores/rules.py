@@ -364,7 +364,7 @@ def _text_bytes(text: str) -> int:
     try:
         return len(text.encode())
     except UnicodeEncodeError:
-        message = f"Text with half a character (a lone surrogate) cannot be stored: {text!r:.80}"
+        message = "Text with half a character (a lone surrogate) cannot be stored."
         raise StoreRefusedError(message) from None
 
 
