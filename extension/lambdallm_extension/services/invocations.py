@@ -340,7 +340,8 @@ class Invocations:
                 self._finish(work, ending)
             except Exception as error:  # noqa: BLE001 - the next one is to be finished too
                 self._telemetry.log(
-                    f"What {work.work_id} has left was not saved, as far as is known: {error}"
+                    f"The session of {work.work_id} was not saved, or a run not let go of, as far "
+                    f"as is known: {error}"
                 )
 
     def _finish(self, work: Work, ending: Ending) -> None:
