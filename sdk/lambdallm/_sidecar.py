@@ -237,16 +237,19 @@ class SidecarTransport:
             line.say(work_id, route.method, data)
             return _OK, b"{}"
         fault = self._fault_of(work_id)
-        return self._ask(route, work_id, data, timeout_seconds) if fault is None else fault
-
-    def _ask(self, route: routes.Route, work_id: str, data: bytes, timeout_seconds: float) -> Reply:
+        if fault is not None:
+            return fault
         if route in _CALLS:
             until = _settings.monotonic() + timeout_seconds
             self._pool.begin_call(timeout_seconds)
-            try:
-                return self._pooled(route, data, until - _settings.monotonic())
+            try:  # what is lost of a run is in its store, and asked again: it is watched instead
+                looks = "run" not in message
+                return self._pooled(route, data, until - _settings.monotonic(), looks=looks)
             finally:
                 self._pool.end_call()
+        return self._ask(route, work_id, data, timeout_seconds)
+
+    def _ask(self, route: routes.Route, work_id: str, data: bytes, timeout_seconds: float) -> Reply:
         asked = self._asked.pop(work_id, None) if route is routes.WINDOW else None
         if asked is not None:
             reply = self._pooled(route, data, timeout_seconds, asked)
@@ -345,6 +348,7 @@ class SidecarTransport:
         data: bytes,
         timeout_seconds: float,
         asked: Connection | None = None,
+        looks: bool = False,
     ) -> Reply:
         """Ask on a connection that is free, or read from one on which this was asked already."""
         connection = asked or self._pool.take()
@@ -353,7 +357,7 @@ class SidecarTransport:
                 reply = connection.read(route.method, timeout_seconds, self._watch)
             elif route.path in _AT_ONCE:
                 reply = connection.exchange_at_once(route.method, data)
-            elif route in _CALLS:
+            elif looks:
                 self._look_at(connection)
                 reply = connection.exchange(route.method, data, timeout_seconds)
             else:
@@ -365,11 +369,7 @@ class SidecarTransport:
         return reply
 
     def _look_at(self, connection: Connection, slices: int = SLICES) -> None:
-        """Make sure that the sidecar lives, by asking for its health.
-
-        Raises:
-            Unsent: It does not answer.
-        """
+        """Make sure that the sidecar lives, by asking for its health; else raise `Unsent`."""
         try:
             connection.exchange_at_once(routes.HEALTH.method, self._health, slices)
         except (OSError, http1.ProtocolError) as error:
