@@ -80,7 +80,8 @@ def test_it_waits_for_a_person_and_pays_nothing_twice(prompted: PromptedModel, r
 
     assert (status, told) == ("SUCCEEDED", "<Publish <Draft x> of ada>")
     assert prompted.prompts == ["Draft x", "Publish <Draft x> of ada"]
-    assert [token.split(maxsplit=1)[1] for token in tokens] == ["<Draft x>"]
+    # Whoever is to answer may be told twice: the engine does a submitter at least once.
+    assert {token.split(maxsplit=1)[1] for token in tokens} == {"<Draft x>"}
     assert results[-1].total_cost_pico_usd == prompted.billed_pico_usd
     assert [step.name for step in results[-1].steps] == ["draft", "release", "publish"]
 
