@@ -112,6 +112,25 @@ def _name_run(
     return str(context.name_run(chain.name))
 
 
+def opening_of(chain: Chain, run_id: str, owner: str) -> dict[str, Any]:
+    """Return what a chain says of its run, whichever engine goes on with it.
+
+    Shape: `lambdallm_wire.runs.OpenRun`
+    """
+    opening: dict[str, Any] = {
+        "run_id": run_id,
+        "name": chain.name,
+        "version": chain.version,
+        "declared": chain.declared(),
+        "ttl_seconds": kept_seconds(chain),
+    }
+    if chain.max_total_cost is not None:
+        opening["max_cost_pico_usd"] = pico_usd(chain.max_total_cost)
+    if owner:
+        opening["owner"] = owner
+    return opening
+
+
 class _Running:
     """One attempt of one chain."""
 
@@ -127,25 +146,14 @@ class _Running:
 
     def _describe(self, run_id: str) -> Run:
         chain = self._chain
-        opening: dict[str, Any] = {
-            "run_id": run_id,
-            "name": chain.name,
-            "version": chain.version,
-            "declared": chain.declared(),
-            "migrations": {version: dict(each) for version, each in chain.migrations.items()},
-            "attempts_max": chain.attempts_max,
-            "ttl_seconds": _kept_seconds(chain),
-        }
+        self._owner: str = self._context.owner_by(chain.owner)
+        opening = opening_of(chain, run_id, self._owner)
+        opening["migrations"] = {old: dict(each) for old, each in chain.migrations.items()}
+        opening["attempts_max"] = chain.attempts_max
         if self._inputs:
             opening["input"] = _runs.encode(self._inputs, "The input of a chain")
-        if chain.max_total_cost is not None:
-            opening["max_cost_pico_usd"] = pico_usd(chain.max_total_cost)
         if self._context.original_event is not None:
             self._say_event(opening, self._context.original_event)
-        owner = self._context.owner_by(chain.owner)
-        if owner:
-            opening["owner"] = owner
-        self._owner = owner
         return _runs.make(self._context.work, opening)
 
     def _say_event(self, opening: dict[str, Any], event: Any) -> None:
@@ -257,7 +265,7 @@ class _Running:
         return result
 
 
-def _kept_seconds(chain: Chain) -> int:
+def kept_seconds(chain: Chain) -> int:
     """Return how long a run is kept after an attempt: no token outlives it."""
     return max(1, round(max(chain.retention_days * 86_400, chain.longest_wait_seconds)))
 

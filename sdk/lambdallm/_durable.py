@@ -27,7 +27,7 @@ from lambdallm import (
     _settings,
 )
 from lambdallm._chain_results import ChainResult
-from lambdallm._chain_runner import pico_usd
+from lambdallm._chain_runner import opening_of
 from lambdallm._chain_steps import Doing, items_of
 from lambdallm._durable_sdk import Sdk
 from lambdallm._part_outcomes import field
@@ -114,21 +114,9 @@ class _Durably:
         self._result.run_id = run_id
 
     def _describe(self, run_id: str) -> Run:
-        chain = self._chain
-        opening: dict[str, Any] = {
-            "run_id": run_id,
-            "name": chain.name,
-            "version": chain.version,
-            "declared": chain.declared(),
-            "attempts_max": OPERATIONS_MAX,
-            "ttl_seconds": max(1, round(chain.retention_days * 86_400)),
-            "input": self._inputs,
-        }
-        if chain.max_total_cost is not None:
-            opening["max_cost_pico_usd"] = pico_usd(chain.max_total_cost)
-        if self._owner:
-            opening["owner"] = self._owner
-        return _runs.make(self._context.work, opening)
+        opening = opening_of(self._chain, run_id, self._owner)
+        own = {"attempts_max": OPERATIONS_MAX, "input": self._inputs}
+        return _runs.make(self._context.work, opening | own)
 
     def run(self, durable: Any, name: str) -> ChainResult:
         """Do what is not finished, and say what came of it."""

@@ -19,7 +19,7 @@ from lambdallm import (
     _runs,
     _state_machine_values,
 )
-from lambdallm._chain_runner import pico_usd
+from lambdallm._chain_runner import kept_seconds, pico_usd
 from lambdallm._chain_steps import Doing, items_of
 from lambdallm._state_machine import MESSAGE
 from lambdallm_wire import plain_json, routes
@@ -251,7 +251,7 @@ class _Task:
             "version": chain.version,
             "declared": declared,
             "attempts_max": chain.attempts_max,
-            "ttl_seconds": max(1, round(chain.retention_days * 86_400)),
+            "ttl_seconds": kept_seconds(chain),
             "input": plain_json.dumps({"state": given}),
         }
         if chain.max_total_cost is not None:

@@ -167,12 +167,11 @@ def test_a_function_of_the_users_own(talk: Any) -> None:
     assert seen == ["q2", "I heard: q2", "q3"]
 
 
+@pytest.mark.parametrize("host", ["emulator"], indirect=True)  # AWS's knows no freeze
 def test_a_freeze_while_a_summary_is_written_leaves_nothing_half(
-    host: Start, talk: Any, models: ModelServer
+    talk: Any, models: ModelServer
 ) -> None:
     """The environment stands still while its model writes; what is missing is made later."""
-    if host.name != "emulator":
-        pytest.skip("AWS's emulator knows no freeze")
     memory = "MemoryStrategy.SUMMARY_OF(2, update_after_messages=0)"
     with talk(memory) as function:
         function.say("topic 0")

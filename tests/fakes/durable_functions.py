@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fakes.waiting import until
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -37,6 +39,15 @@ class Durable:
         ended = self.runner.wait_for_result(arn)
         told = json.loads(ended.result) if ended.result else ended.error
         return ended.status.name, told
+
+    def wait_checkpointed(self, arn: str, name: str) -> None:
+        """Wait until a step's success is in the execution's history: it is not done again then."""
+
+        def is_told() -> bool:
+            events = self.runner._executor.get_execution_history(arn).events
+            return any((each.name, each.event_type) == (name, "StepSucceeded") for each in events)
+
+        until(is_told)
 
     def run(self, given: Any) -> tuple[str, Any]:
         """Do an execution."""

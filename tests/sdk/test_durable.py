@@ -8,7 +8,6 @@ import pytest
 
 from fakes.durable_functions import Durable, serve_durable
 from fakes.prompted_model import PromptedModel
-from fakes.waiting import until
 from lambdallm import (
     Approval,
     Callback,
@@ -27,6 +26,9 @@ from lambdallm import (
 )
 from lambdallm._context import LambdaLLMContext
 from lambdallm._durable import CHECKPOINT_MAX_BYTES
+from lambdallm_wire import routes
+
+DAY = 86_400
 
 
 @pytest.fixture
@@ -73,17 +75,41 @@ def test_it_waits_for_a_person_and_pays_nothing_twice(prompted: PromptedModel, r
 
     def answer(durable: Durable, arn: str) -> None:
         durable.runner.wait_for_callback(arn, name="release")
-        until(lambda: tokens)
+        durable.wait_checkpointed(arn, "release/told")
         approve(tokens[0].split()[0], by="ada")
 
     status, told, results = run(chain, {"input": "x"}, answer)
 
     assert (status, told) == ("SUCCEEDED", "<Publish <Draft x> of ada>")
     assert prompted.prompts == ["Draft x", "Publish <Draft x> of ada"]
-    # Whoever is to answer may be told twice: the engine does a submitter at least once.
-    assert {token.split(maxsplit=1)[1] for token in tokens} == {"<Draft x>"}
+    assert [token.split(maxsplit=1)[1] for token in tokens] == ["<Draft x>"]
     assert results[-1].total_cost_pico_usd == prompted.billed_pico_usd
     assert [step.name for step in results[-1].steps] == ["draft", "release", "publish"]
+
+
+def test_a_run_is_kept_as_long_as_its_longest_wait(prompted: PromptedModel, run: Any) -> None:
+    tokens: list[str] = []
+    kept_ms: list[int] = []
+    notify = lambda token, values: tokens.append(token)  # noqa: E731 - as users write it
+    chain = Chain(
+        "month",
+        [Step("draft", prompt="Draft"), Approval("release", notify=notify, expires_in=30 * DAY)],
+        retention_days=1,
+    )
+
+    def answer(durable: Durable, arn: str) -> None:
+        durable.runner.wait_for_callback(arn, name="release")
+        durable.wait_checkpointed(arn, "release/told")
+        work = LambdaLLMContext(None, "fail-fast", 0, 3, None, None, []).work
+        stored = work.control(routes.LIST_RUNS, {})["runs"]
+        work.end("ok", "", 0.0)
+        kept_ms.extend(each["expires_epoch_ms"] - each["at_epoch_ms"] for each in stored)
+        approve(tokens[0], by="ada")
+
+    status, _, _ = run(chain, {}, answer)
+
+    assert status == "SUCCEEDED"
+    assert min(kept_ms) > 29 * DAY * 1_000
 
 
 def test_a_no_ends_it(run: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from lambda_runtime_api import http1
-from lambda_runtime_api.declarations import Protocol
 from lambdallm_extension import VERSION, errors, startup
 from lambdallm_extension.server import checks
 from lambdallm_extension.server.replies import LINES, OK, Reply, plain
@@ -18,58 +17,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lambdallm_extension.ports import Telemetry
-    from lambdallm_extension.price_book.pricing import Pricing
     from lambdallm_extension.server.replies import Body
     from lambdallm_extension.server.under_way import UnderWay
-    from lambdallm_extension.services.accounting import Accounting
-    from lambdallm_extension.services.chat import Chat
-    from lambdallm_extension.services.embedding import Embedding
+    from lambdallm_extension.server.use_cases import Models
     from lambdallm_extension.services.invocations import Invocations
-    from lambdallm_extension.services.performing import Performing
-    from lambdallm_extension.services.runs import Runs
-    from lambdallm_extension.services.spending import Spending
     from lambdallm_extension.services.works import Work
     from lambdallm_wire.codec import Message
     from lambdallm_wire.problems import Problem
-
-
-class Models(Protocol):
-    """The use cases that ask models, each opened at its first use."""
-
-    performing: Performing
-
-    @property
-    def cost_headers(self) -> str:
-        """Whose answers say what they have cost: `cost.headers` of the configuration."""
-        ...
-
-    def named(self, name: str) -> str:
-        """Return the model that stands behind a name."""
-        ...
-
-    def chat(self) -> Chat:
-        """Return the one for chats."""
-        ...
-
-    def embedding(self) -> Embedding:
-        """Return the one for vectors."""
-        ...
-
-    def pricing(self) -> Pricing:
-        """Return who knows what calls cost."""
-        ...
-
-    def spending(self) -> Spending:
-        """Return who says what may be spent."""
-        ...
-
-    def accounting(self) -> Accounting:
-        """Return what whoever pays may ask."""
-        ...
-
-    def runs(self) -> Runs:
-        """Return what opens the runs of chains."""
-        ...
 
 
 class Handlers:

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from lambdallm_extension.server.handlers import Models
+    from lambdallm_extension.server.use_cases import Models
     from lambdallm_extension.services.invocations import Invocations
     from lambdallm_extension.services.run_archive import RunArchive
     from lambdallm_extension.services.runs import Runs
