@@ -291,9 +291,16 @@ check() {
   step "mypy" .venv/bin/mypy
   step "import contracts" env PYTHONPATH=tests .venv/bin/lint-imports --no-logo
   step "shell scripts" check_scripts build.sh .ci/run layer/exec-wrapper layer/extensions/*
-  step "cfn-lint" .tools/sam/bin/cfn-lint template.yaml
-  step "sam validate" env SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 .tools/sam/bin/sam validate --lint --template template.yaml
+  step "cfn-lint" .tools/sam/bin/cfn-lint template.yaml examples/*/template.yaml
+  step "sam validate" validate_templates template.yaml examples/*/template.yaml
   [ -z "$failed" ] || { printf 'check failed:%s\n' "${failed%,}" >&2; exit 1; }
+}
+
+validate_templates() {
+  local template
+  for template in "$@"; do
+    SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 .tools/sam/bin/sam validate --lint --template "$template" || return
+  done
 }
 
 step() {

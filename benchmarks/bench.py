@@ -194,7 +194,7 @@ def prepared(say: Callable[[str], None], *, quick: bool) -> Iterator[Bench]:
         folder = Path(name)
         say("building the layer")
         opt, zipped, pythons = _build(folder)
-        certificate, key = _certificate(folder)
+        certificate, key = make_certificate(folder)
         peer = subprocess.Popen(
             [sys.executable, str(Path(__file__).parent / "peer.py"), str(certificate), str(key)],
             stdin=subprocess.PIPE,
@@ -233,7 +233,7 @@ def _build(folder: Path) -> tuple[Path, int, list[str]]:
     return opt, archive.stat().st_size, versions
 
 
-def _certificate(folder: Path) -> tuple[Path, Path]:
+def make_certificate(folder: Path) -> tuple[Path, Path]:
     """Make the peer's certificate, which is its own authority."""
     openssl = shutil.which("openssl")
     if openssl is None:

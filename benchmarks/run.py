@@ -28,6 +28,7 @@ import cold_rows  # noqa: E402
 import conversation_rows  # noqa: E402
 import overhead_rows  # noqa: E402
 import price_rows  # noqa: E402
+import response_rows  # noqa: E402
 import run_rows  # noqa: E402
 import stream_rows  # noqa: E402
 import warm_rows  # noqa: E402
@@ -48,6 +49,7 @@ GROUPS: list[tuple[tuple[str, ...], Callable[[Bench], list[Result]]]] = [
         ("stream_cpu", "stream_client", "stream_p50_1", "stream_p50_16", "stream_p50_64"),
         stream_rows.stream_rows,
     ),
+    (response_rows.names(), response_rows.response_rows),
     (("rss", "private", "idle"), warm_rows.memory_rows),
     (tuple(conversation_rows.names()), conversation_rows.conversation_rows),
     (run_rows.names(), run_rows.run_rows),

@@ -34,20 +34,20 @@ BOUND_STREAMS_MAX = 16
 
 
 @contextlib.contextmanager
-def _serving(bench: Bench) -> Iterator[Environment]:
+def model_served(bench: Bench) -> Iterator[dict[str, str]]:
+    """Start the model that streams; yield what a process must know to ask it."""
     script = str(Path(__file__).parent / "stream_peer.py")
     key = bench.certificate.with_suffix(".key")
-    peer = subprocess.Popen(
+    with subprocess.Popen(  # its end closes the peer's input, and it ends
         [sys.executable, script, str(bench.certificate), str(key)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    )
-    try:
+    ) as peer:
         if peer.stdout is None or not (line := peer.stdout.readline()):
             raise RuntimeError("the model did not start")
         port = line.strip()
-        variables = {
+        yield {
             "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": f"https://localhost:{port}",
             "OPENAI_BASE_URL": f"https://localhost:{port}/v1",
             "OPENAI_API_KEY": "bench",
@@ -58,19 +58,20 @@ def _serving(bench: Bench) -> Iterator[Environment]:
             "STREAM_PORT": port,
             "PACKAGES": sysconfig.get_path("purelib"),
         }
-        with Environment(
-            FUNCTIONS,
-            "streams.handler",
-            opt=bench.opt,
-            variables=variables,
-            memory_mb=1_769,
-            timeout_seconds=120,
-        ) as environment:
-            yield environment
-    finally:
-        if peer.stdin is not None:
-            peer.stdin.close()
-        peer.wait(10)
+
+
+def reader_of(
+    bench: Bench, variables: dict[str, str], handler: str = "streams.handler"
+) -> Environment:
+    """Make an execution environment whose function asks that model."""
+    return Environment(
+        FUNCTIONS,
+        handler,
+        opt=bench.opt,
+        variables=variables,
+        memory_mb=1_769,
+        timeout_seconds=120,
+    )
 
 
 def _ask(environment: Environment, **event: Any) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def stream_rows(bench: Bench) -> list[Result]:
     rounds = max(3, bench.rounds // 3)
     model = f"{CHUNKS}-{GAP_MS}"
     costs: dict[str, list[dict[str, Any]]] = {"sdk": [], "boto3": [], "openai": []}
-    with _serving(bench) as environment:
+    with model_served(bench) as variables, reader_of(bench, variables) as environment:
         for reader in costs:
             _ask(environment, reader=reader, model="20-1")
         for number in range(rounds):

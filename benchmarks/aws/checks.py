@@ -26,7 +26,7 @@ PLANS = [
     FunctionPlan("small", "app.turn", memory_mb=128, timeout_seconds=3),
     FunctionPlan("ask", "app.ask"),
     FunctionPlan("sigterm", "app.sigterm", timeout_seconds=3),
-    FunctionPlan("stream", "app.stream"),
+    FunctionPlan("stream", "streaming.stream"),
     FunctionPlan(
         "overrun",
         "app.ask",
@@ -112,6 +112,18 @@ def streams(run: Deployment) -> Outcome:
     return Outcome(passed, f"{len(arrivals)} chunks over {spread:.1f} s")
 
 
+def tells_of_failures(run: Deployment) -> Outcome:
+    """Read a stream that fails in the middle."""
+    answer = run.lambda_.invoke_with_response_stream(
+        FunctionName=run.function("stream"), Payload=b'{"fail": true}'
+    )
+    events = list(answer["EventStream"])
+    chunks = sum("PayloadChunk" in event for event in events)
+    (complete,) = [event["InvokeComplete"] for event in events if "InvokeComplete" in event]
+    sentence = f"{chunks} chunks, then {complete.get('ErrorCode')}"
+    return Outcome(chunks > 0 and complete.get("ErrorCode") == "LookupError", sentence)
+
+
 def answers_before_an_overrun(run: Deployment) -> Outcome:
     """See what a caller gets when only an extension runs into the deadline."""
     answer = run.invoke("overrun", {"questions": ["started"]})
@@ -177,6 +189,7 @@ CHECKS = [
     Check("promise", "128 MB, 3 s: timeout, re-init, recovery", survives_the_kill),
     Check("promise", "a freeze of 400 s harms no invocation", survives_the_freeze),
     Check("promise", "a plain Python function streams", streams),
+    Check("promise", "an error in the middle of a stream is told", tells_of_failures),
     Check(
         "fact",
         "an extension's overrun is no error for a synchronous caller",

@@ -7,6 +7,8 @@
     ├── OverloadedError                    sidecar            too much is waiting already
     ├── BudgetExceededError                budget_exceeded    the money is spent, or may be
     ├── ProviderError                      model_invocation   a model's API refused or failed
+    ├── PushError                          sidecar            API Gateway failed at a push
+    │   └── PushThrottledError             rate_limited       it takes no more of them now
     └── StoreError                         state
         ├── StoreUnavailableError                             a read failed; nothing was written
         ├── NotYetStoredError                                 what the caller has seen is on its way
@@ -139,6 +141,27 @@ class ProviderError(ExtensionError):
         An answer that was lost (status 0) may be one, and one that cannot be read (200) is.
         """
         return not self.sent or self.status >= FIRST_ERROR_STATUS
+
+
+class PushError(ExtensionError):
+    """API Gateway did not take a message for a client, or nobody knows whether it did.
+
+    Attributes:
+        sent: Whether it may have been delivered: it is not sent again then.
+    """
+
+    source = "api-gateway"
+    retryable = True
+
+    def __init__(self, detail: str, *, sent: bool = False) -> None:
+        super().__init__(detail)
+        self.sent = sent
+
+
+class PushThrottledError(PushError):
+    """The account, or the client, takes no more messages now. It was not delivered."""
+
+    code = "rate_limited"
 
 
 class StoreError(ExtensionError):

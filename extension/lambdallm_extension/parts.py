@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lambdallm_extension.run_parts import RunParts
     from lambdallm_extension.services.accounting import Accounting
     from lambdallm_extension.services.budgets import Budgets
+    from lambdallm_extension.services.connections import Connections
     from lambdallm_extension.services.embedding import Embedding
     from lambdallm_extension.services.passing import Passing
     from lambdallm_extension.services.remembering import Remembering
@@ -70,6 +71,7 @@ class Parts:
         self._credentials: CredentialSource | None = None
         self._secrets: Secrets | None = None
         self._run_parts: RunParts | None = None
+        self._connections: Connections | None = None
         self._stores = OpenedStores(settings, clock, self.credentials, overhead)
         self._recorder: Recorder | None = None
         self._chat: Chat | None = None
@@ -184,9 +186,9 @@ class Parts:
         """Return a method of each adapter that is open."""
         stores = self._stores.all()
         with self._lock:
-            of_runs = () if self._run_parts is None else (self._run_parts,)
-            adapters = (*of_runs, *self._providers.values(), *stores)
-            return [getattr(adapter, method) for adapter in adapters]
+            some = (self._run_parts, self._connections)
+            adapters = (*some, *self._providers.values(), *stores)
+            return [getattr(adapter, method) for adapter in adapters if adapter is not None]
 
     def close(self) -> None:
         """Let go of the store and of every connection."""
@@ -278,6 +280,17 @@ class Parts:
             if self._run_parts is None:
                 self._run_parts = RunParts(self._settings, credentials, self._clock, self._log)
         return self._run_parts.open(self.store, self._workers, self._environment_id, self.streams)
+
+    def connections(self) -> Connections:
+        """Return what writes to clients of WebSocket APIs."""
+        from lambdallm_extension.connection_parts import ConnectionParts
+
+        gateway = (self._settings, self.credentials(), self._clock)
+        with self._lock:
+            if self._connections is None:
+                make = ConnectionParts(self._stores, self._workers, self._random, self._sleep)
+                self._connections = make.open(*gateway)
+            return self._connections
 
     def passing(self) -> Passing:
         """Return the use case that passes clients' own requests on."""

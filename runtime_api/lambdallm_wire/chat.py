@@ -83,6 +83,8 @@ class ChatRequest(TypedDict, total=False):
         own_providers: Providers that the caller itself answers for; see `Perform`.
         deadline_epoch_ms: The caller has no use for an answer after this instant.
         run: The run that asks, if one does.
+        reader_gone: `cancel`: a streamed answer that is let go of early is not wanted any more. The
+            model is told so where that ends what it costs; else it is read on for its usage.
     """
 
     work_id: str
@@ -107,6 +109,7 @@ class ChatRequest(TypedDict, total=False):
     own_providers: list[str]
     deadline_epoch_ms: int
     run: RunCall
+    reader_gone: str
 
 
 class _Replayed(TypedDict, total=False):

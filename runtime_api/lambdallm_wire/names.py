@@ -66,6 +66,12 @@ ENVIRONMENT_PRICES = "LAMBDALLM_PRICES"
 ENVIRONMENT_PRICES_KEY = "LAMBDALLM_PRICES_KEY"
 """What that book is signed with: a key, or the reference of one, as of a provider."""
 
+ENVIRONMENT_CONNECTIONS = "LAMBDALLM_CONNECTIONS_ENDPOINT"
+"""Where connections of WebSocket APIs are written to, `https://ID.execute-api.REGION…/STAGE`.
+
+For events that came by no WebSocket; with it, no other address is used.
+"""
+
 ENVIRONMENT_IDENTIFIER = "LAMBDALLM_EXTENSION_IDENTIFIER"
 """Set by the launcher for the sidecar alone: it has registered, and this came of it."""
 

@@ -160,6 +160,35 @@ FINISH_STEP: Final = Route(
     "POST", "/v1/runs/finish", "runs.FinishStep", "runs.FinishedWait", "Finish a step that waits."
 )
 
+PUSH: Final = Route(
+    "POST",
+    "/v1/connections/push",
+    "connections.PushRequest",
+    "connections.Pushed",
+    "Send a text to a WebSocket's client.",
+)
+JOIN_GROUP: Final = Route(
+    "POST",
+    "/v1/connections/join",
+    "connections.JoinGroup",
+    "connections.Groups",
+    "Count a connection among a group.",
+)
+LEAVE_GROUPS: Final = Route(
+    "POST",
+    "/v1/connections/leave",
+    "connections.LeaveGroups",
+    "connections.Groups",
+    "Take a connection out of its groups.",
+)
+PUSH_TO_GROUP: Final = Route(
+    "POST",
+    "/v1/connections/push_to_group",
+    "connections.PushToGroup",
+    "connections.PushedToGroup",
+    "Send a text to every client of a group.",
+)
+
 ARCHIVE_ROUTES: Final = (
     LIST_SESSIONS, READ_SESSION, WRITE_SESSION, DELETE_SESSION, MOVE_SESSION,
 )  # fmt: skip
@@ -174,8 +203,14 @@ RUN_ROUTES: Final = (
 )  # fmt: skip
 """For chains, and for whoever looks after their runs."""
 
+PUSH_ROUTES: Final = (PUSH, PUSH_TO_GROUP)
+"""What clients of WebSockets see. It is never sent again where it may have arrived."""
+
+CONNECTION_ROUTES: Final = (*PUSH_ROUTES, JOIN_GROUP, LEAVE_GROUPS)
+"""For handlers of WebSocket APIs."""
+
 ROUTES: Final = (
     BEGIN, END, WINDOW, APPEND, SAVE, CHAT, STREAM, PERFORMED, EMBED, TAG, BUDGETS, HEALTH,
     RESTORED, PRICE,
-    *ARCHIVE_ROUTES, *ACCOUNTING_ROUTES, *RUN_ROUTES,
+    *ARCHIVE_ROUTES, *ACCOUNTING_ROUTES, *RUN_ROUTES, *CONNECTION_ROUTES,
 )  # fmt: skip

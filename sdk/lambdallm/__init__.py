@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lambdallm._chain_parts import Loop, Map, Parallel, Step
     from lambdallm._chain_results import ChainResult, StepResult
     from lambdallm._chain_waits import Approval, Callback
+    from lambdallm._chunks import StreamingResponse
     from lambdallm._context import LambdaLLMContext
     from lambdallm._embeddings import Embeddings
     from lambdallm._errors import (
@@ -45,7 +46,10 @@ if TYPE_CHECKING:
     from lambdallm._messages import ChatResponse, Message, ToolCall
     from lambdallm._middleware import Middleware
     from lambdallm._models import Model, ModelConfig, ModelResponse
+    from lambdallm._prompt import Prompt
     from lambdallm._session import Session
+    from lambdallm._sse import sse
+    from lambdallm._stream_handler import stream_handler
     from lambdallm._streaming import ChatStream
 
 __version__ = "0.1.0"
@@ -76,6 +80,7 @@ _MODULES = {
     "ModelResponse": "_models",
     "OutputError": "_errors",
     "Parallel": "_chain_parts",
+    "Prompt": "_prompt",
     "ProviderError": "_errors",
     "RateLimitedError": "_errors",
     "Session": "_session",
@@ -83,6 +88,7 @@ _MODULES = {
     "StateError": "_errors",
     "Step": "_chain_parts",
     "StepResult": "_chain_results",
+    "StreamingResponse": "_chunks",
     "TimeoutError": "_errors",
     "ToolCall": "_messages",
     "ToolError": "_errors",
@@ -92,6 +98,8 @@ _MODULES = {
     "handler": "_handler",
     "idempotent": "_idempotent",
     "reject": "_callbacks",
+    "sse": "_sse",
+    "stream_handler": "_stream_handler",
 }
 """Public name to the module that holds it."""
 
@@ -121,6 +129,7 @@ __all__ = [
     "ModelResponse",
     "OutputError",
     "Parallel",
+    "Prompt",
     "ProviderError",
     "RateLimitedError",
     "Session",
@@ -128,6 +137,7 @@ __all__ = [
     "StateError",
     "Step",
     "StepResult",
+    "StreamingResponse",
     "TimeoutError",
     "ToolCall",
     "ToolError",
@@ -138,6 +148,8 @@ __all__ = [
     "handler",
     "idempotent",
     "reject",
+    "sse",
+    "stream_handler",
 ]
 
 

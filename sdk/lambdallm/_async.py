@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from lambdallm import _handled, _pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Generator
     from typing import Any, TypeVar
 
     T = TypeVar("T")
@@ -42,6 +42,47 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
         return loop.run_until_complete(coroutine)
     finally:
         _event.reset(before)
+
+
+def iterate(made_by: AsyncIterator[Any]) -> Generator[Any, None, None]:
+    """Yield what an asynchronous iterator yields, on the process's loop.
+
+    One task reads it from its first to its last piece, so that it keeps its context variables; it
+    goes on while the next piece is waited for, and stands still in between.
+    """
+    handed: asyncio.Queue[Any] = asyncio.Queue(1)
+    reading: list[asyncio.Task[None]] = []
+
+    async def read() -> None:
+        try:
+            async for piece in made_by:
+                await handed.put((piece,))
+        finally:
+            close = getattr(made_by, "aclose", None)
+            if close is not None:
+                await close()
+
+    async def take() -> Any:
+        if not reading:
+            reading.append(asyncio.get_running_loop().create_task(read()))
+        taking = asyncio.ensure_future(handed.get())
+        await asyncio.wait({taking, *reading}, return_when=asyncio.FIRST_COMPLETED)
+        if taking.done():
+            return taking.result()
+        taking.cancel()
+        await reading[0]  # raises what it has raised
+        return None
+
+    async def stop() -> None:
+        for task in reading:
+            task.cancel()
+            await asyncio.wait({task})
+
+    try:
+        while (piece := run(take())) is not None:
+            yield piece[0]
+    finally:
+        run(stop())
 
 
 async def in_thread(call: Callable[[], T]) -> T:

@@ -14,7 +14,7 @@ from lambdallm_wire import plain_json, runs as wire_runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 ITERATIONS_MAX = 100
@@ -63,8 +63,8 @@ class Step(Part):
         func: Called with a dict of what there is so far: `input`, every other input, the output
             of each step under its name and under `name.output`. What it returns has to be JSON.
         model, max_tokens, temperature, system: Of this question; else the handler's.
-        output_schema: What the answer has to be: fields with their Python types, or a JSON
-            schema. The output is the object then.
+        output_schema: What the answer has to be, as `context.invoke_structured` takes it. The
+            output is the JSON object then, also of a class: a run keeps JSON.
         condition: Called as `func`; the step is left out where it returns nothing true.
         retry_count: Further attempts after a failure that may pass.
         metadata: For the user's own use.
@@ -84,7 +84,7 @@ class Step(Part):
         model: Any = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
-        output_schema: Mapping[str, Any] | None = None,
+        output_schema: Any = None,
         condition: Callable[[dict[str, Any]], Any] | None = None,
         retry_count: int = 2,
         metadata: dict[str, Any] | None = None,

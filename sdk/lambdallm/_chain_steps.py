@@ -34,6 +34,10 @@ _PASSING = (_errors.OutputError, _errors.SidecarError)
 """What another attempt of a step may mend although it does not say so."""
 
 
+_FINAL = ("content_filter", "length")
+"""Ends of an answer that another attempt within the same bounds would have, too."""
+
+
 class WaitingError(Exception):
     """The chain cannot go on before somebody has finished these steps.
 
@@ -134,14 +138,15 @@ class Doing:
             )
             if value is not None
         }
-        schema = part.output_schema
-        if schema is not None:
-            schema = parameters["output_schema"] = _chain_templates.to_json_schema(schema)
 
         def ask() -> Any:
             prompt = _chain_templates.fill(part.prompt or "", values)
-            text = self._context.chat(prompt, **parameters).text
-            return text if schema is None else _chain_templates.parse(text, schema)
+            if part.output_schema is None:
+                return self._context.chat(prompt, **parameters).text
+            from lambdallm import _structured_answers as answers
+
+            # A step has attempts of its own, which ask the question anew.
+            return answers.ask(self._context, prompt, part.output_schema, 0, parameters).plain
 
         return ask
 
@@ -297,6 +302,8 @@ def _list_in(text: str) -> Any:
 
 
 def _may_pass(error: Exception) -> bool:
+    if isinstance(error, _errors.OutputError) and error.finish_reason in _FINAL:
+        return False
     if isinstance(error, _errors.LambdaLLMError):
         return error.retryable or isinstance(error, _PASSING)
     return True

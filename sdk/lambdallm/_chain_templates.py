@@ -1,11 +1,10 @@
-"""What stands between steps: names, templates, and answers that have to be objects."""
+"""What stands between steps: names, templates, and the schemas of answers."""
 
 from __future__ import annotations
 
 import re
 
 from lambdallm import _errors
-from lambdallm._schema import Schema
 from lambdallm_wire import plain_json
 
 TYPE_CHECKING = False
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}")
 _VARIABLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*)\}")
-_FENCED = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
 
 _TYPES = {
     str: "string",
@@ -82,41 +80,18 @@ def only_variable(template: str) -> str | None:
     return None if found is None else found[1]
 
 
-def to_json_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a JSON schema of an `output_schema`.
+def to_json_schema(schema: Any) -> dict[str, Any]:
+    """Return a JSON schema of an `output_schema`, by which a step is known again.
 
     Raises:
-        ConfigurationError: A type is not known.
+        ConfigurationError: Nothing can be made of it.
     """
-    if not (schema and all(isinstance(each, type) for each in schema.values())):
-        return dict(schema)
-    unknown = [each for each in schema.values() if each not in _TYPES]
-    if unknown:
-        message = f"output_schema knows no {unknown[0].__name__}; use {_known()}, or a JSON schema."
-        raise _errors.ConfigurationError(message)
+    is_plain = isinstance(schema, dict) and all(
+        isinstance(each, type) and each in _TYPES for each in schema.values()
+    )
+    if not (schema and is_plain):
+        from lambdallm import _output_schema
+
+        return _output_schema.of(schema).json_schema
     properties = {name: {"type": _TYPES[each]} for name, each in schema.items()}
     return {"type": "object", "properties": properties, "required": [*schema]}
-
-
-def parse(text: str, schema: Mapping[str, Any]) -> Any:
-    """Return what an answer holds, which has to follow a schema.
-
-    Raises:
-        OutputError: It is no JSON, or another one; the answer is in `partial_text`.
-    """
-    fenced = _FENCED.search(text)
-    try:
-        value = plain_json.loads(fenced[1] if fenced else text)
-        Schema(schema).check(value, "answer")
-    except (ValueError, RecursionError, _errors.InvalidRequestError) as error:
-        said = getattr(error, "errors", None) or [{"field": "answer", "detail": "is no JSON"}]
-        faults = "; ".join([f"{fault['field']} {fault['detail']}" for fault in said])
-        message = f"The model's answer is not what output_schema asks for: {faults}."
-        fault = _errors.OutputError(message, retryable=True)
-        fault.partial_text = text
-        raise fault from error
-    return value
-
-
-def _known() -> str:
-    return ", ".join([each.__name__ for each in _TYPES])

@@ -9,9 +9,13 @@ import sys
 
 from lambdallm import _errors, _messages, _raw_clients, _requests, _settings
 from lambdallm._messages import ChatResponse
+from lambdallm._metrics import Metrics
 from lambdallm._models import DefaultModel, ModelConfig, resolve
+from lambdallm._push import Pushes
+from lambdallm._response_head import StartsResponse
 from lambdallm._spending import Spends
 from lambdallm._steps import HasSteps, scope_here
+from lambdallm._structured import AsksStructured
 from lambdallm._work import Work
 from lambdallm_wire import routes
 
@@ -33,26 +37,7 @@ WITHOUT_LIMIT_MS = 900_000
 """Time left where the Lambda context does not say: as long as the longest invocation."""
 
 
-class Metrics:
-    """Numbers of this invocation, for the handler's own use."""
-
-    def __init__(self) -> None:
-        self._values: dict[str, float] = {}
-
-    def record(self, name: str, value: float) -> None:
-        """Set a number."""
-        self._values[name] = value
-
-    def get(self, name: str) -> float | None:
-        """Return a number, None if it was not recorded."""
-        return self._values.get(name)
-
-    def all(self) -> dict[str, float]:
-        """Return a copy of all of them."""
-        return dict(self._values)
-
-
-class LambdaLLMContext(Spends, HasSteps):
+class LambdaLLMContext(Spends, HasSteps, AsksStructured, Pushes, StartsResponse):
     """One invocation, for its handler.
 
     Attributes:
@@ -183,7 +168,9 @@ class LambdaLLMContext(Spends, HasSteps):
         """
         from lambdallm._streaming import ChatStream
 
-        return ChatStream(self._open_stream(messages, parameters))
+        stream = ChatStream(self._open_stream(messages, parameters))
+        self.note_stream(stream)
+        return stream
 
     def embed(
         self,
@@ -238,7 +225,9 @@ class LambdaLLMContext(Spends, HasSteps):
         """Do as `stream`, for `async for`; the model is asked when the first piece is wanted."""
         from lambdallm._async_streaming import AsyncChatStream
 
-        return AsyncChatStream(lambda: self._open_stream(messages, parameters))
+        stream = AsyncChatStream(lambda: self._open_stream(messages, parameters))
+        self.note_stream(stream)
+        return stream
 
     def get_raw_client(self, service: str = "bedrock-runtime") -> Any:
         """Return a boto3 client, made once per process.
@@ -283,6 +272,8 @@ class LambdaLLMContext(Spends, HasSteps):
 
         _requests.check_names("stream", parameters)
         request, deadline, replaced = self._prepare(prompt, parameters)
+        if self.left_streams:
+            request["reader_gone"] = self.left_streams
         scope = scope_here()
         if replaced is not None:
             return _streaming.WholeAnswer(self._book_replaced(replaced, scope))

@@ -148,10 +148,31 @@ class ProviderError(LambdaLLMError):
 
 
 class OutputError(LambdaLLMError):
-    """The model's answer is not what was asked for."""
+    """The model's answer is not what was asked for. It is paid for.
+
+    Attributes:
+        raw_text: The answer as it came.
+        errors: One entry per field at fault, as of `InvalidRequestError`; what a class of the
+            user's own has said of it under `said`.
+        finish_reason: `content_filter` where the model refused, `length` where its answer was cut.
+    """
 
     code = "output"
     status = 502
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        raw_text: str = "",
+        errors: list[dict[str, str]] | None = None,
+        finish_reason: str = "",
+        **facts: Any,
+    ) -> None:
+        super().__init__(message, **facts)
+        self.raw_text = self.partial_text = raw_text
+        self.errors = errors or []
+        self.finish_reason = finish_reason
 
 
 class ToolError(LambdaLLMError):

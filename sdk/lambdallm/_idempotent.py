@@ -4,6 +4,7 @@ first delivery      under way ──► completed: its answer is kept
 again, meanwhile    StateError with the time to wait (an HTTP event: 503 and retry-after)
 again, afterwards   the answer, and nothing is done
 after a kill        the handler runs again; model calls that were answered are not made again
+a stream            kept while it leaves; again, afterwards, it comes as it was
 a chain's result    kept as its output, once it is completed; until then as after a kill
 """
 
@@ -66,7 +67,7 @@ def idempotent(
             raise _errors.ConfigurationError(message)
         run = _open(function, event, context, key, round(expires_hours * 3_600), owner)
         if run.status == "completed":
-            return plain_json.loads(run.opened["output"])
+            return _answered(run.opened["output"])
         return _do(run, function, event, context)
 
     return once
@@ -106,8 +107,9 @@ def _open(
 
 
 def _do(run: _runs.Run, function: Callable[..., Any], event: Any, context: _steps.HasSteps) -> Any:
+    scope = _runs.StepScope(run, WHOLE)
     try:
-        with _runs.within(_runs.StepScope(run, WHOLE)):
+        with _runs.within(scope):
             value = function(event, context)
             if isinstance(value, CoroutineType):
                 from lambdallm import _async
@@ -119,12 +121,34 @@ def _do(run: _runs.Run, function: Callable[..., Any], event: Any, context: _step
                 run.close("interrupted", error=str(value.error or "")[:1_000])
                 return value
             value = value.final_output
+        if _is_stream(value):
+            from lambdallm import _kept_streams
+
+            return _kept_streams.keep(run, value, lambda: _runs.within(scope))
         output = _runs.encode(value, "What an idempotent handler answers")
     except BaseException as error:
         run.close("failed", error=f"{type(error).__name__}: {error}"[:1_000])
         raise
     run.close("completed", output=output)
     return plain_json.loads(output)
+
+
+def _is_stream(value: Any) -> bool:
+    """Say whether an answer is made piece by piece; what is JSON is not, and needs no module."""
+    body = value.get("body") if isinstance(value, dict) else value
+    if body is None or isinstance(body, (str, int, float, dict, list)):
+        return False
+    from lambdallm import _kept_streams
+
+    return _kept_streams.body_of(body) is not None
+
+
+def _answered(output: str) -> Any:
+    if '"lambdallm_streamed"' not in output:
+        return plain_json.loads(output)
+    from lambdallm import _kept_streams
+
+    return _kept_streams.replay(output)
 
 
 def _key_of(event: Any, context: Any, key: str | Callable[[Any, Any], Any] | None) -> str:

@@ -49,3 +49,18 @@ def adapt(route: routes.Route, message: dict[str, Any], version: int) -> None:
             "Update the layer."
         )
         raise _errors.ConfigurationError(reason)
+
+
+def refusal_of_route(
+    error: _errors.SidecarError, route: routes.Route, what: str
+) -> _errors.LambdaLLMError:
+    """Make the error of a route that an older engine does not have; any other stays as it is.
+
+    Engines before the one that brought the route say this of it, and say it with no code that the
+    SDK could tell from others.
+    """
+    if not error.detail.startswith(f"There is no {route.method} {route.path}."):
+        return error
+    return _errors.ConfigurationError(
+        f"The lambdallm layer is too old to {what}: update it. Nothing was sent."
+    )

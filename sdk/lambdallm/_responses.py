@@ -74,6 +74,16 @@ def from_checkpoint(checkpoint: Any, incoming: Incoming) -> dict[str, Any]:
 
 def from_error(error: Exception, incoming: Incoming, request_id: str) -> dict[str, Any]:
     """Turn an error into a response; of an unknown one nothing but its existence is told."""
+    problem = problem_of(error, request_id)
+    response = make(problem["status"], _PROBLEM, json.dumps(problem), incoming)
+    wait = getattr(error, "retry_after_seconds", None)
+    if isinstance(wait, (int, float)):
+        add_header(response, "retry-after", str(max(1, round(wait))), incoming)
+    return response
+
+
+def problem_of(error: Exception, request_id: str) -> dict[str, Any]:
+    """Return what may be told of an error to whoever has asked."""
     problem: dict[str, Any] = {"type": "about:blank"}
     if isinstance(error, _errors.LambdaLLMError):
         problem |= {
@@ -95,11 +105,7 @@ def from_error(error: Exception, incoming: Incoming, request_id: str) -> dict[st
         }
     problem["request_id"] = request_id
     problem["error"] = problem["detail"]  # the earlier package's only field
-    response = make(problem["status"], _PROBLEM, json.dumps(problem), incoming)
-    wait = getattr(error, "retry_after_seconds", None)
-    if isinstance(wait, (int, float)):
-        add_header(response, "retry-after", str(max(1, round(wait))), incoming)
-    return response
+    return problem
 
 
 def make(status: int, content_type: str, body: str, incoming: Incoming) -> dict[str, Any]:

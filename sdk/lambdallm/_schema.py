@@ -5,38 +5,28 @@ Two spellings: fields with their Python types, all of them required,
     {"message": str, "count": int}
 
 or the part of JSON Schema that `KEYWORDS` lists. A keyword outside of it is refused when the
-handler is decorated, because a constraint that is silently not checked is worse than none.
+handler is decorated, because a constraint that is silently not checked is worse than none. What an
+answer has to be is checked here too (`_output_schema`).
 """
 
 from __future__ import annotations
 
-import json
 import re
 
 from lambdallm import _errors
+from lambdallm._schema_keywords import FAULTS_MAX, FORMATS, KEYWORDS, TYPES, Checking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
-    Faults = list[dict[str, str]]
-    Check = Callable[[Any, Any, str, Faults], None]
+    from lambdallm._schema_keywords import Faults
 
-FAULTS_MAX = 20
-"""Reported at once; a hostile body must not make a long answer."""
+__all__ = ["DEPTH_MAX", "FAULTS_MAX", "KEYWORDS", "Schema"]
 
 DEPTH_MAX = 32
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "array": (list,),
-    "object": (dict,),
-    "null": (type(None),),
-}
 _PYTHON_TYPES: dict[type, str] = {
     str: "string",
     int: "integer",
@@ -45,21 +35,38 @@ _PYTHON_TYPES: dict[type, str] = {
     list: "array",
     dict: "object",
 }
-_ANNOTATIONS = {"$schema", "$id", "title", "description", "default", "examples", "$comment"}
+_ANNOTATIONS = {
+    "$schema",
+    "$id",
+    "$comment",
+    "title",
+    "description",
+    "default",
+    "examples",
+    "deprecated",
+    "readOnly",
+    "writeOnly",
+}
+
+_SCHEMAS = ("items", "additionalProperties", "propertyNames", "not")
+_NAMED_SCHEMAS = ("properties", "patternProperties", "$defs", "definitions")
+_LISTED_SCHEMAS = ("allOf", "anyOf", "oneOf", "prefixItems")
+"""Keywords that hold schemas: one, by names, in a list."""
 
 
 class Schema:
     """A schema that was found to be one."""
 
-    def __init__(self, definition: Mapping[str, Any]) -> None:
-        """Compile it.
+    def __init__(self, definition: Mapping[str, Any], name: str = "input_schema") -> None:
+        """Compile it; `name` is what its author calls it.
 
         Raises:
             ConfigurationError: A keyword or a type is not known; the message names it.
         """
         if definition and all(isinstance(value, type) for value in definition.values()):
             definition = _from_types(definition)
-        _refuse_unknown(definition, "input_schema")
+        _refuse_unknown(definition, name)
+        _refuse_lost(definition, definition, name)
         self._definition = definition
 
     def check(self, value: Any, name: str = "body") -> None:
@@ -68,12 +75,17 @@ class Schema:
         Raises:
             InvalidRequestError: With every field at fault; no value is repeated.
         """
-        faults: Faults = []
-        _check(value, self._definition, name, faults)
+        faults = self.faults(value, name)
         if faults:
             listed = "; ".join(f"{fault['field']} {fault['detail']}" for fault in faults)
             message = f"The request is not as it should be: {listed}."
             raise _errors.InvalidRequestError(message, errors=faults)
+
+    def faults(self, value: Any, name: str) -> Faults:
+        """Return every field at fault; no value is repeated."""
+        checking = Checking(self._definition)
+        checking.check(value, self._definition, name)
+        return checking.faults
 
 
 def _from_types(fields: Mapping[str, type]) -> dict[str, Any]:
@@ -90,134 +102,60 @@ def _from_types(fields: Mapping[str, type]) -> dict[str, Any]:
 
 
 def _refuse_unknown(schema: Any, path: str, depth: int = 0) -> None:
+    if isinstance(schema, bool) and depth:
+        return
     if not isinstance(schema, dict) or depth > DEPTH_MAX:
         message = f"{path} is no schema: it has to be a dict, nested at most {DEPTH_MAX} deep."
         raise _errors.ConfigurationError(message)
     for keyword in schema:
-        if keyword not in KEYWORDS and keyword not in _ANNOTATIONS:
+        if keyword not in KEYWORDS and keyword not in _ANNOTATIONS | set(_NAMED_SCHEMAS):
             message = f"{path}: {keyword!r} is not checked here; leave it out. Known: " + ", ".join(
                 sorted(KEYWORDS)
             )
             raise _errors.ConfigurationError(message)
     types = _type_names(schema)
-    if unknown := [name for name in types if name not in _TYPES]:
-        message = f"{path}: {unknown[0]!r} is no type; use " + ", ".join(sorted(_TYPES))
+    if unknown := [name for name in types if name not in TYPES]:
+        message = f"{path}: {unknown[0]!r} is no type; use " + ", ".join(sorted(TYPES))
         raise _errors.ConfigurationError(message)
-    for name, inner in schema.get("properties", {}).items():
-        _refuse_unknown(inner, f"{path}.{name}", depth + 1)
-    if "items" in schema:
-        _refuse_unknown(schema["items"], f"{path}[]", depth + 1)
-    if "pattern" in schema:
-        re.compile(schema["pattern"])
+    if schema.get("format", FORMATS[0]) not in FORMATS:
+        message = f"{path}: no format {schema['format']!r} is checked here; known: " + ", ".join(
+            FORMATS
+        )
+        raise _errors.ConfigurationError(message)
+    if empty := [name for name in _LISTED_SCHEMAS if not schema.get(name, True)]:
+        message = f"{path}: {empty[0]} holds no schema."
+        raise _errors.ConfigurationError(message)
+    for place, inner in _within(schema):
+        _refuse_unknown(inner, f"{path}{place}", depth + 1)
+    for pattern in (*schema.get("patternProperties", ()), schema.get("pattern", "")):
+        re.compile(pattern)
+
+
+def _within(schema: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the schemas in a schema, and where they stand."""
+    found = [("[]" if name == "items" else f".{name}", schema[name]) for name in _SCHEMAS
+             if name in schema]  # fmt: skip
+    for name in _NAMED_SCHEMAS:
+        found += [(f".{key}", inner) for key, inner in schema.get(name, {}).items()]
+    for name in _LISTED_SCHEMAS:
+        found += [(f".{name}[{at}]", inner) for at, inner in enumerate(schema.get(name, ()))]
+    return found
+
+
+def _refuse_lost(schema: Any, root: Mapping[str, Any], path: str) -> None:
+    """Refuse a reference that leads nowhere: what it was to say would not be checked."""
+    if not isinstance(schema, dict):
+        return
+    reference = schema.get("$ref", "#")
+    if not (isinstance(reference, str) and reference.startswith("#")) or (
+        Checking(root).find(reference) is None
+    ):
+        message = f"{path}: {reference!r} leads nowhere; a reference stays within its schema."
+        raise _errors.ConfigurationError(message)
+    for place, inner in _within(schema):
+        _refuse_lost(inner, root, f"{path}{place}")
 
 
 def _type_names(schema: Mapping[str, Any]) -> list[str]:
     kind = schema.get("type", [])
     return kind if isinstance(kind, list) else [kind]
-
-
-def _check(value: Any, schema: Mapping[str, Any], path: str, faults: Faults) -> None:
-    for keyword, expected in schema.items():
-        if len(faults) >= FAULTS_MAX:
-            return
-        if keyword in _ANNOTATIONS:
-            continue
-        before = len(faults)
-        KEYWORDS[keyword](value, expected, path, faults)
-        if keyword == "type" and len(faults) > before:
-            return
-    if isinstance(value, dict) and schema.get("additionalProperties") is False:
-        for name in value:
-            if name not in schema.get("properties", {}) and len(faults) < FAULTS_MAX:
-                faults.append({"field": f"{path}.{name}"[:200], "detail": "is not expected"})
-
-
-def _type(value: Any, expected: Any, path: str, faults: Faults) -> None:
-    names = expected if isinstance(expected, list) else [expected]
-    for name in names:
-        if isinstance(value, _TYPES[name]) and (name == "boolean" or not isinstance(value, bool)):
-            return
-        if name == "integer" and isinstance(value, float) and value.is_integer():
-            return
-    article = "an" if names[0][0] in "aeio" else "a"
-    detail = "is missing" if value is None else f"has to be {article} {' or '.join(names)}"
-    faults.append({"field": path, "detail": detail})
-
-
-def _properties(value: Any, expected: Mapping[str, Any], path: str, faults: Faults) -> None:
-    if isinstance(value, dict):
-        for name, schema in expected.items():
-            if name in value:
-                _check(value[name], schema, f"{path}.{name}", faults)
-
-
-def _required(value: Any, expected: list[str], path: str, faults: Faults) -> None:
-    if isinstance(value, dict):
-        faults += [
-            {"field": f"{path}.{name}", "detail": "is missing"}
-            for name in expected
-            if name not in value
-        ]
-
-
-def _items(value: Any, expected: Mapping[str, Any], path: str, faults: Faults) -> None:
-    if isinstance(value, list):
-        for index, item in enumerate(value):
-            if len(faults) >= FAULTS_MAX:
-                return
-            _check(item, expected, f"{path}[{index}]", faults)
-
-
-def _enum(value: Any, expected: list[Any], path: str, faults: Faults) -> None:
-    if not any(_same(value, choice) for choice in expected):
-        choices = ", ".join(json.dumps(choice) for choice in expected)
-        faults.append({"field": path, "detail": f"has to be one of {choices}"})
-
-
-def _const(value: Any, expected: Any, path: str, faults: Faults) -> None:
-    if not _same(value, expected):
-        faults.append({"field": path, "detail": f"has to be {json.dumps(expected)}"})
-
-
-def _same(value: Any, other: Any) -> bool:
-    """JSON's equality: true is not 1."""
-    return bool(value == other) and isinstance(value, bool) == isinstance(other, bool)
-
-
-def _pattern(value: Any, expected: str, path: str, faults: Faults) -> None:
-    if isinstance(value, str) and not re.search(expected, value):
-        faults.append({"field": path, "detail": f"has to match {expected}"})
-
-
-def _bound(kinds: tuple[type, ...], *, size: bool, low: bool, words: str) -> Check:
-    def check(value: Any, expected: Any, path: str, faults: Faults) -> None:
-        if not isinstance(value, kinds) or isinstance(value, bool):
-            return
-        measure: Any = len(value) if size else value  # type: ignore[arg-type]
-        if measure < expected if low else measure > expected:
-            faults.append({"field": path, "detail": words.format(expected)})
-
-    return check
-
-
-def _nothing(value: Any, expected: Any, path: str, faults: Faults) -> None:
-    """`additionalProperties` looks at its neighbours: `_check` does it."""
-
-
-KEYWORDS: dict[str, Check] = {
-    "type": _type,
-    "properties": _properties,
-    "required": _required,
-    "additionalProperties": _nothing,
-    "items": _items,
-    "enum": _enum,
-    "const": _const,
-    "pattern": _pattern,
-    "minLength": _bound((str,), size=True, low=True, words="needs at least {} characters"),
-    "maxLength": _bound((str,), size=True, low=False, words="has more than {} characters"),
-    "minItems": _bound((list,), size=True, low=True, words="needs at least {} items"),
-    "maxItems": _bound((list,), size=True, low=False, words="has more than {} items"),
-    "minimum": _bound((int, float), size=False, low=True, words="is less than {}"),
-    "maximum": _bound((int, float), size=False, low=False, words="is more than {}"),
-}
-"""The part of JSON Schema that is checked."""

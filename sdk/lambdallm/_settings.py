@@ -65,6 +65,11 @@ def environ_with(overrides: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **overrides}
 
 
+def runtime_api() -> str:
+    """Return host and port of Lambda's Runtime API, "" outside of Lambda."""
+    return os.environ.get("AWS_LAMBDA_RUNTIME_API", "")
+
+
 def function_name() -> str:
     """Return this function's name, "" outside of Lambda."""
     return os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")

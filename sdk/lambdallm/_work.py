@@ -45,8 +45,8 @@ DROP_IN_VERSION = 3
 
 _NEW_CALLS = (routes.CHAT, routes.STREAM, routes.EMBED)
 
-_ASKED_ONCE = (routes.CHAT, routes.STREAM, routes.EMBED, routes.PERFORMED)
-"""What may be billed. It is never sent again."""
+_ASKED_ONCE = (routes.CHAT, routes.STREAM, routes.EMBED, routes.PERFORMED, *routes.PUSH_ROUTES)
+"""What may be billed, or seen by somebody. It is never sent again."""
 
 _first_in_process = True
 

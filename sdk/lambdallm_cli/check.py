@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import yaml
 
+from lambdallm_cli.check_document import Document
 from lambdallm_wire import configuration as schema, plain_json, plain_yaml
 from lambdallm_wire.configuration_faults import Faults, dotted, line_of, nearest
 from lambdallm_wire.configuration_rules import (
@@ -30,12 +31,6 @@ if TYPE_CHECKING:
     Where = tuple[str | int, ...]
 
 Severity = Literal["error", "warning", "note"]
-
-NODES_MAX = 10_000
-"""Of a document, its aliases written out: a small file can hold a billion."""
-
-DEPTH_MAX = 50
-"""Of what stands in each other; an alias may stand in itself."""
 
 HIDDEN = ("api_key", "headers")
 """Keys whose lines are not shown: a terminal's text goes into build logs."""
@@ -93,12 +88,13 @@ def examine(path: Path, *, compiling: bool = False, environment: str = "") -> Re
     source = path.read_bytes()
     try:
         text = source.decode()
-        document, lines, findings = _Document(text).read()
+        document, lines, twice = Document(text).read()
+        findings = [Finding("error", *each) for each in twice]
     except UnicodeDecodeError as error:
         line = source.count(b"\n", 0, error.start) + 1
         return Result([Finding("error", "", line, "This is not UTF-8.")], None, source)
     except yaml.MarkedYAMLError as error:
-        return Result([_unreadable(error)], None, source)
+        return Result([unreadable(error)], None, source)
     except (yaml.YAMLError, ValueError) as error:
         said = f"This is no YAML: {' '.join(str(error).split())}."
         return Result([Finding("error", "", 0, said)], None, source)
@@ -147,7 +143,8 @@ def compile_file(path: Path, result: Result) -> Path:
     return target
 
 
-def _unreadable(error: yaml.MarkedYAMLError) -> Finding:
+def unreadable(error: yaml.MarkedYAMLError) -> Finding:
+    """Say where something is no YAML."""
     mark = error.problem_mark or error.context_mark
     said = " ".join(filter(None, (error.context, error.problem)))
     return Finding("error", "", mark.line + 1 if mark else 0, f"This is no YAML: {said}.")
@@ -236,65 +233,6 @@ def _hash_in(compiled: Path) -> str:
         return str(plain_json.loads(compiled.read_bytes())["source"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""  # not made by us: not that of this text
-
-
-class _Document:
-    """Reads YAML with the line of everything in it."""
-
-    def __init__(self, text: str) -> None:
-        self._loader = yaml.SafeLoader(text)
-        self._lines: dict[Where, int] = {}
-        self._findings: list[Finding] = []
-        self._nodes = 0
-
-    def read(self) -> tuple[Any, Lines, list[Finding]]:
-        """Return the value, the lines of its paths, and names that stand twice.
-
-        Raises:
-            yaml.YAMLError: It is not YAML.
-            ValueError: It is too much of it.
-        """
-        try:
-            node = self._loader.get_single_node()
-            value = None if node is None else self._value(node, ())
-        finally:
-            self._loader.dispose()
-        return ({} if value is None else value), self._lines, self._findings
-
-    def _value(self, node: yaml.Node, path: Where) -> Any:
-        self._nodes += 1
-        if self._nodes > NODES_MAX or len(path) > DEPTH_MAX:
-            message = f"it has more than {NODES_MAX} values, or is nested too deeply"
-            raise ValueError(message)
-        self._lines.setdefault(path, node.start_mark.line + 1)
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, path)
-        if isinstance(node, yaml.SequenceNode):
-            return [self._value(item, (*path, place)) for place, item in enumerate(node.value)]
-        return self._loader.construct_object(node)
-
-    def _mapping(self, node: yaml.MappingNode, path: Where) -> dict[Any, Any]:
-        first: dict[Any, int] = {}
-        for key, _ in node.value:
-            name, line = self._name(key), key.start_mark.line + 1
-            if name in first:
-                said = f"{name!r} stands here twice, first in line {first[name]}."
-                self._findings.append(Finding("error", dotted((*path, str(name))), line, said))
-            first.setdefault(name, line)
-        self._loader.flatten_mapping(node)  # what `<<` names, before the mapping's own
-        mapping: dict[Any, Any] = {}
-        for key, value in node.value:
-            name = self._name(key)
-            below = (*path, str(name))
-            self._lines[below] = key.start_mark.line + 1
-            mapping[name] = self._value(value, below)
-        return mapping
-
-    def _name(self, key: yaml.Node) -> Any:
-        if not isinstance(key, yaml.ScalarNode):
-            message = f"a name in line {key.start_mark.line + 1} is a list or a mapping"
-            raise ValueError(message)  # noqa: TRY004 - of the text, not of an argument
-        return key.value if key.tag.endswith(":merge") else self._loader.construct_object(key)
 
 
 def shown_line(result: Result, finding: Finding) -> str:

@@ -107,11 +107,14 @@ def doctor(function: str | None, region: str | None, call: bool, as_json: bool) 
     sys.exit(report.exit_code(findings))
 
 
-@lambdallm.command(epilog="Examples: lambdallm check; lambdallm check config/prod.yaml --compile")
+@lambdallm.command(
+    epilog="Examples: lambdallm check; lambdallm check config/prod.yaml --compile; "
+    "lambdallm check --template deploy/template.yaml"
+)
 @click.argument(
     "file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    default="lambdallm.yaml",
+    required=False,
     envvar="LAMBDALLM_CONFIG",
 )
 @click.option("--compile", "compiling", is_flag=True, help="Write lambdallm.json beside it.")
@@ -122,37 +125,66 @@ def doctor(function: str | None, region: str | None, call: bool, as_json: bool) 
     envvar="LAMBDALLM_ENV",
     help="Which of its environments must be there; LAMBDALLM_ENV says it, too.",
 )
+@click.option(
+    "--template",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Of SAM or CloudFormation; by default template.yaml, .yml or .json, where it is there.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as one line.")
-def check(file: Path, compiling: bool, environment: str, as_json: bool) -> None:
+def check(
+    file: Path | None, compiling: bool, environment: str, template: Path | None, as_json: bool
+) -> None:
     """Find every mistake in a lambdallm.yaml, with its line and what may have been meant.
 
     The sidecar reads lambdallm.json, which --compile makes, ten times as fast, and all of YAML
     can be in its source. Without it the sidecar reads the YAML itself.
 
-    Exits with 0 when it holds (warnings included), with 1 when something in it does not.
+    A template is compared with the code of its functions: @stream_handler(via="function-url")
+    needs a URL with InvokeMode RESPONSE_STREAM, and so on. A function cannot see that at run time.
+
+    Exits with 0 when both hold (warnings included), with 1 when something in them does not.
+    Either may be missing, not both.
     """
     try:
-        from lambdallm_cli import check as checks, check_report
+        from lambdallm_cli import check as checks, check_report, check_streams
     except ModuleNotFoundError as error:
         if error.name not in ("yaml", "rich"):
             raise
         message = "The check needs PyYAML and rich: pip install 'lambdallm[cli]'"
         raise click.UsageError(message) from error
-    if file.suffix not in (".yaml", ".yml"):
-        message = f"{file} is not named .yaml."
-        raise click.UsageError(message)
     try:
-        result = checks.examine(file, compiling=compiling, environment=environment)
-        done = compiling and not result.exit_code
-        compiled = checks.compile_file(file, result) if done else None
+        template = template or check_streams.find_template()
+        file = _configuration_file(file, needed=compiling or template is None)
+        result = (
+            checks.examine(file, compiling=compiling, environment=environment) if file else None
+        )
+        deployed = check_streams.examine(template) if template else None
+        done = compiling and result is not None and not result.exit_code
+        compiled = checks.compile_file(file, result) if file and result and done else None
     except OSError as error:
         click.echo(f"{error.filename}: {error.strerror}", err=True)
         sys.exit(3)
     if as_json:
-        click.echo(check_report.to_json(file, result, compiled))
+        click.echo(check_report.to_json(file, result, compiled, template, deployed))
     else:
-        check_report.show(file, result, compiled)
-    sys.exit(result.exit_code)
+        check_report.show_both(file, result, compiled, template, deployed)
+    sys.exit(max(each.exit_code for each in (result, deployed) if each is not None))
+
+
+def _configuration_file(file: Path | None, *, needed: bool) -> Path | None:
+    """Return what is to be checked, by default the one in the current folder."""
+    if file is None:
+        file = Path("lambdallm.yaml")
+        if not file.is_file():
+            if not needed:
+                return None
+            message = "There is no lambdallm.yaml here."
+            raise click.UsageError(message)
+    if file.suffix not in (".yaml", ".yml"):
+        message = f"{file} is not named .yaml."
+        raise click.UsageError(message)
+    return file
 
 
 lambdallm.add_command(calls)

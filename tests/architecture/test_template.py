@@ -133,7 +133,10 @@ def test_the_function_may_ask_the_default_model() -> None:
     assert parameters["ModelId"] == profile
     assert parameters["FoundationModelId"] == re.sub(r"^(global|us|eu|apac|jp|au)\.", "", profile)
     statement = statements()["AskTheModel"]
-    assert statement["Action"] == "bedrock:InvokeModel"
+    assert statement["Action"] == [
+        "bedrock:InvokeModel",
+        "bedrock:InvokeModelWithResponseStream",
+    ]
     arns = [resource["Sub"] for resource in statement["Resource"]]
     assert [arn.partition(":bedrock:")[2] for arn in arns] == [
         "${AWS::Region}:${AWS::AccountId}:inference-profile/${ModelId}",

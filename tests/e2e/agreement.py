@@ -14,6 +14,9 @@ Where ours and AWS's differ on purpose, the difference has a name here; nothing 
   internal extensions only; AWS's emulator 600 ms.
 * **Account and trace**: ours tells the account's number when asked and always sends a trace.
 * **Text of parsing errors**: it is the JSON parser's.
+* **Streamed responses**: AWS's emulator collects them always. Without Managed Instances it takes
+  one for a success whose trailers tell of an error, fails when one is cut, and lets an `error` in
+  the middle of one wait; on Managed Instances no timeout ends one in the middle.
 """
 
 from __future__ import annotations

@@ -160,35 +160,3 @@ def test_a_response_that_is_too_large(both: tuple[Start, Start]) -> None:
 
             assert result.error_type == "Function.ResponseSizeTooLarge", start.name
             assert environment.invoke({}).error_type is None
-
-
-STREAMING = """#!/usr/bin/env python3
-import http.client, os
-
-API = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
-PATH = "/2018-06-01/runtime/invocation/"
-while True:
-    API.request("GET", PATH + "next")
-    response = API.getresponse()
-    event = response.read()
-    API.putrequest("POST", PATH + response.headers["Lambda-Runtime-Aws-Request-Id"] + "/response")
-    API.putheader("Lambda-Runtime-Function-Response-Mode", "streaming")
-    API.putheader("Transfer-Encoding", "chunked")
-    API.putheader("Trailer", "Lambda-Runtime-Function-Error-Type")
-    API.endheaders()
-    for part in (b'"first, ', b'second, ', b'third"'):
-        API.send(b"%x\\r\\n%s\\r\\n" % (len(part), part))
-    trailer = b"Lambda-Runtime-Function-Error-Type: Late\\r\\n" if event == b'"fail"' else b""
-    API.send(b"0\\r\\n" + trailer + b"\\r\\n")
-    API.getresponse().read()
-    API.close()
-"""
-
-
-def test_a_streamed_response_is_collected(both: tuple[Start, Start]) -> None:
-    for start in both:
-        with start({"bootstrap": STREAMING}) as environment:
-            results = [environment.invoke(event) for event in ("work", "fail", "work")]
-
-        assert [result.json() for result in results] == ["first, second, third"] * 3, start.name
-        assert [result.error_type for result in results] == [None] * 3, start.name

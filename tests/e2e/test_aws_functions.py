@@ -63,18 +63,31 @@ import time
 sleep = time.sleep
 time.sleep = lambda seconds: sleep(seconds / 50)
 
-from app import stream
+from streaming import stream
 """
+
+
+def hurried() -> dict[str, str]:
+    return {"streaming.py": (FUNCTIONS / "streaming.py").read_text(), "hurried.py": HURRIED}
 
 
 def test_a_plain_function_posts_its_chunks_and_the_next_invocation_works(
     host: Start, layer: Path
 ) -> None:
-    function = {"app.py": (FUNCTIONS / "app.py").read_text(), "hurried.py": HURRIED}
-    with host(function, "hurried.stream", opt=layer, timeout_seconds=10) as environment:
+    with host(hurried(), "hurried.stream", opt=layer, timeout_seconds=10) as environment:
         for _ in range(2):
             chunks = environment.invoke({}).payload.split(b"\n")
             assert [chunk[:1] for chunk in chunks] == [b"0", b"1", b"2", b"3", b"4", b""]
+
+
+def test_a_stream_that_is_to_fail_tells_of_it(emulator: Start, layer: Path) -> None:
+    with emulator(hurried(), "hurried.stream", opt=layer, timeout_seconds=10) as environment:
+        stream = environment.invoke_stream({"fail": True})
+        chunks = list(stream)
+
+    assert len(chunks) == 3
+    assert stream.error is not None
+    assert stream.error.error_type == "LookupError"
 
 
 def test_the_probe_is_an_extension_beside_ours(

@@ -53,7 +53,11 @@ def test_a_handler_loads_few_standard_modules_and_no_other_package() -> None:
     assert not top & {"asyncio", "inspect", "dataclasses", "logging", "ssl", "socket", "pathlib"}
     assert "typing" not in top  # 3 ms, which awslambdaric does not need either
     for module in ("_schema", "_streaming", "_reply_stream", "_embeddings", "_own_providers",
-                   "_own_answers", "_bounded_calls", "_replaced", "_older_engines"):  # fmt: skip
+                   "_own_answers", "_bounded_calls", "_replaced", "_older_engines",
+                   "_structured_answers", "_structured_streams", "_output_schema", "_type_hints",
+                   "_found_json", "_partial_json", "_prompt", "_prompt_files", "_schema_keywords",
+                   "_schema_formats",
+                   "_websocket"):  # fmt: skip
         assert f"lambdallm.{module}" not in loaded
     assert not any(name.startswith("lambdallm.middleware") for name in loaded)
 

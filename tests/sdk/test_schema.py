@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given, strategies as st
 
@@ -55,6 +56,115 @@ def test_each_keyword(schema: dict[str, Any], good: Any, bad: Any, detail: str) 
     assert faults(schema, bad) == [("body", detail)]
 
 
+@pytest.mark.parametrize(
+    ("schema", "good", "bad", "detail"),
+    [
+        ({"exclusiveMinimum": 0}, 1, 0, "has to be more than 0"),
+        ({"exclusiveMaximum": 9}, 8, 9, "has to be less than 9"),
+        ({"multipleOf": 3}, 9, 10, "is no multiple of 3"),
+        ({"minProperties": 1}, {"a": 1}, {}, "needs at least 1 fields"),
+        ({"not": {"type": "null"}}, 1, None, "is what is not allowed here"),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, None, 1,
+         "is none of what is allowed here"),
+        ({"anyOf": [{"type": "integer", "minimum": 5}, {"type": "null"}]}, 5, 1, "is less than 5"),
+        ({"oneOf": [{"type": "integer"}, {"minimum": 5}]}, 1, 6,
+         "is more than one of what is allowed here"),
+        ({"$ref": "#/$defs/n", "$defs": {"n": {"type": "integer"}}}, 1, "1",
+         "has to be an integer"),
+        ({"format": "date-time"}, "2026-11-22T04:00:00.5Z", "2026-11-22", "has to be a date-time"),
+        ({"format": "date"}, "2026-11-22", "20261122", "has to be a date"),
+        ({"format": "time"}, "04:00:00+01:00", "4 am", "has to be a time"),
+        ({"format": "email"}, "ada@example.com", "ada", "has to be an email"),
+        ({"format": "uuid"}, "123e4567-e89b-12d3-a456-426614174000", "123", "has to be a uuid"),
+        ({"format": "uri"}, "https://example.com/x", "example", "has to be a uri"),
+        ({"format": "ipv4"}, "10.0.0.255", "10.0.0.256", "has to be an ipv4"),
+        ({"format": "hostname"}, "a-b.example.com", "-a", "has to be a hostname"),
+    ],
+)  # fmt: skip
+def test_each_keyword_that_answers_need(
+    schema: dict[str, Any], good: Any, bad: Any, detail: str
+) -> None:
+    assert faults(schema, good) == []
+    assert faults(schema, bad) == [("body", detail)]
+
+
+def test_a_schema_that_leads_back_to_itself() -> None:
+    tree = {
+        "type": "object",
+        "properties": {"leaves": {"type": "array", "items": {"$ref": "#"}}},
+        "required": ["leaves"],
+    }
+
+    assert faults(tree, {"leaves": [{"leaves": []}]}) == []
+    assert faults(tree, {"leaves": [{"leaves": [{}]}]}) == [
+        ("body.leaves[0].leaves[0].leaves", "is missing")
+    ]
+    assert faults({"$ref": "#"}, 1) == [("body", "is nested more than 200 deep")]
+
+
+def any_schema() -> st.SearchStrategy[dict[str, Any]]:
+    """Schemas of the keywords that both sides know, which fit and miss `VALUES` about as often."""
+    numbers = st.integers(-2, 3)
+    sizes = st.integers(0, 2)
+    leaf = st.one_of(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "type": st.sampled_from(
+                    ["object", "array", "string", "integer", ["number", "null"], "boolean"]
+                ),
+                "minimum": numbers,
+                "exclusiveMaximum": numbers,
+                "multipleOf": st.integers(1, 3),
+                "minLength": sizes,
+                "maxLength": sizes,
+                "minItems": sizes,
+                "maxProperties": sizes,
+                "uniqueItems": st.booleans(),
+                "required": st.lists(st.sampled_from("abc"), max_size=2, unique=True),
+                "pattern": st.sampled_from(["^a", "b$"]),
+            },
+        ),
+        st.sampled_from([0, True, [1], {"a": 1}]).map(lambda of: {"const": of}),
+        st.builds(
+            lambda values: {"enum": values}, st.lists(st.sampled_from([0, False, "a"]), min_size=1)
+        ),
+        st.just({"$ref": "#/$defs/x"}),
+    )
+
+    def around(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+        schema_or_not = inner | st.booleans()
+        return st.fixed_dictionaries(
+            {},
+            optional={
+                "anyOf": st.lists(schema_or_not, min_size=1, max_size=3),
+                "oneOf": st.lists(schema_or_not, min_size=1, max_size=3),
+                "allOf": st.lists(schema_or_not, min_size=1, max_size=2),
+                "not": inner,
+                "properties": st.dictionaries(st.sampled_from("abc"), schema_or_not),
+                "patternProperties": st.dictionaries(st.sampled_from(["^a", "b"]), inner),
+                "additionalProperties": schema_or_not,
+                "propertyNames": inner,
+                "prefixItems": st.lists(inner, min_size=1, max_size=2),
+                "items": schema_or_not,
+            },
+        )
+
+    return st.recursive(leaf, around, max_leaves=6)
+
+
+@given(any_schema(), any_schema(), st.deferred(lambda: VALUES))
+def test_it_says_what_jsonschema_says(
+    schema: dict[str, Any], definition: dict[str, Any], value: Any
+) -> None:
+    if "$ref" in str(definition):
+        definition = {"type": "integer"}
+    schema = {**schema, "$defs": {"x": definition}}
+    oracle = jsonschema.Draft202012Validator(schema)
+
+    assert (faults(schema, value) == []) == oracle.is_valid(value)
+
+
 def test_keywords_of_one_type_leave_others_alone() -> None:
     assert faults({"minLength": 2, "minItems": 2, "minimum": 2, "pattern": "x"}, None) == []
 
@@ -98,9 +208,12 @@ def test_the_answer_to_a_hostile_body_is_short_and_repeats_no_value() -> None:
     [
         {"$ref": "#/a"},
         {"oneOf": []},
+        {"if": {"type": "string"}},
         {"type": "strnig"},
-        {"properties": {"a": {"format": "email"}}},
-        {"items": {"uniqueItems": True}},
+        {"properties": {"a": {"format": "colour"}}},
+        {"items": {"contains": {}}},
+        {"anyOf": [{"$ref": "#/$defs/absent"}], "$defs": {"there": {}}},
+        {"$ref": "https://example.com/schema"},
         {"items": 7},
         {"message": set},
     ],

@@ -73,40 +73,6 @@ def sigterm(event, context):
         time.sleep(1)
 
 
-def stream(event, context):
-    """Answer in five chunks, half a second apart, over a socket of our own."""
-    host, _, port = os.environ["AWS_LAMBDA_RUNTIME_API"].partition(":")
-    path = f"/2018-06-01/runtime/invocation/{context.aws_request_id}/response"
-    with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(
-            f"POST {path} HTTP/1.1\r\nHost: {host}\r\n"
-            "Lambda-Runtime-Function-Response-Mode: streaming\r\n"
-            "Content-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
-        )
-        for number in range(5):
-            data = f"{number} {time.time()}\n".encode()
-            connection.sendall(f"{len(data):x}\r\n".encode() + data + b"\r\n")
-            time.sleep(0.5)
-        connection.sendall(b"0\r\n\r\n")
-        status = connection.recv(4096).split(b"\r\n", 1)[0].decode()
-    _skip_next_result(context.aws_request_id)
-    return status
-
-
-def _skip_next_result(request_id):
-    """Let the runtime client not answer an invocation that has been answered already."""
-    from awslambdaric.lambda_runtime_client import BaseLambdaRuntimeClient
-
-    post = BaseLambdaRuntimeClient.post_invocation_result
-
-    def skip(self, invoke_id, *arguments, **options):
-        if invoke_id != request_id:
-            return post(self, invoke_id, *arguments, **options)
-        return None
-
-    BaseLambdaRuntimeClient.post_invocation_result = skip
-
-
 def _clocks():
     boottime = time.clock_gettime(time.CLOCK_BOOTTIME)
     return {"wall": time.time(), "monotonic": time.monotonic(), "boottime": boottime}

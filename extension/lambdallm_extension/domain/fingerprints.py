@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 NOT_ASKED = frozenset(
-    ("work_id", "call_id", "deadline_epoch_ms", "max_retries", "own_providers", "run")
+    (
+        "work_id",
+        "call_id",
+        "deadline_epoch_ms",
+        "max_retries",
+        "own_providers",
+        "run",
+        "reader_gone",
+    )
 )
 """Fields of a question that no answer depends on."""
 

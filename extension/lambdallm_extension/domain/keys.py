@@ -16,6 +16,8 @@
     BUDGETS                RULE#<name>, STOP#…     what was changed of the configured budgets
     BUDGET#<name>#<id>#<window>  HEAD, LEASE#<environment>.<n>   what may be spent, who leases it
     SPEND#<day>            <environment>           what one environment has spent, for reports
+    GROUP#<group>          CONNECTION#<id>         a client of a WebSocket API who is in it
+    CONNECTION#<id>        GROUP#<group>           the same, for who leaves
 
 Sort keys order as their numbers do: an exchange has six digits, and a turn's index of two or
 three digits carries a letter in front that sorts behind every single digit.
@@ -38,6 +40,8 @@ RULE_PREFIX = "RULE#"
 STOP_PREFIX = "STOP#"
 SPEND_PREFIX = "SPEND#"
 LEASE_PREFIX = "LEASE#"
+GROUP_PREFIX = "GROUP#"
+CONNECTION_PREFIX = "CONNECTION#"
 HEAD = "HEAD"
 DIGEST = "DIGEST"
 CALL = "CALL"
@@ -183,6 +187,21 @@ def lease_sk(lease_id: str) -> str:
 def warning_sk(percent: int) -> str:
     """Sort key of what says that so much of an account is leased."""
     return f"WARN#{percent}"
+
+
+def group_key(group: str) -> str:
+    """Partition of a group's connections, and sort key of a connection's groups."""
+    return f"{GROUP_PREFIX}{quoted(group)}"
+
+
+def parse_group_key(key: str) -> str:
+    """Return the group of such a key."""
+    return unquoted(key.removeprefix(GROUP_PREFIX))
+
+
+def connection_key(connection_id: str) -> str:
+    """Partition of a connection's groups, and sort key of a group's connections."""
+    return f"{CONNECTION_PREFIX}{connection_id}"
 
 
 def call_pk(call_id: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lambdallm_extension.errors import InvalidRequestError, ProviderError
 from lambdallm_extension.providers.http_api import HttpApi
+from lambdallm_extension.providers.output_schemas import SchemaAsker
 from lambdallm_extension.providers.streams import ProviderStream, read_refusal
 from lambdallm_wire import plain_json
 
@@ -37,7 +38,7 @@ _UNAUTHORIZED = 401
 
 
 class KeyedApi:
-    """A `model_ports.Provider` of one such API. It asks once."""
+    """A `model_ports.Provider` of one such API. It asks once, but see `SchemaAsker`."""
 
     def __init__(  # noqa: PLR0913 - what an API consists of
         self,
@@ -70,10 +71,16 @@ class KeyedApi:
         self._ours = headers
         self._defaults = defaults
         self._headers = self._with_ours([])
+        self._schemas = SchemaAsker()
         self._api = HttpApi(name, url, key.headers, environ, clock)
 
     def chat(self, model_id: str, request: ChatRequest, *, deadline_ms: int) -> ChatAnswer:
         """Ask a model once; see `model_ports.Provider.chat`."""
+        return self._schemas.ask(
+            model_id, request, lambda asked: self._chat(model_id, asked, deadline_ms)
+        )
+
+    def _chat(self, model_id: str, request: ChatRequest, deadline_ms: int) -> ChatAnswer:
         body = encode_json(self._dialect.encode(model_id, request, stream=False))
         reply = self._api.post(self._dialect.path, self._headers, body, deadline_ms=deadline_ms)
         if reply.status != _OK:
@@ -82,6 +89,11 @@ class KeyedApi:
 
     def stream(self, model_id: str, request: ChatRequest, *, deadline_ms: int) -> ChatStream:
         """Ask a model for its answer piece by piece; see `model_ports.Provider.stream`."""
+        return self._schemas.ask(
+            model_id, request, lambda asked: self._stream(model_id, asked, deadline_ms)
+        )
+
+    def _stream(self, model_id: str, request: ChatRequest, deadline_ms: int) -> ChatStream:
         body = encode_json(self._dialect.encode(model_id, request, stream=True))
         exchange = self._api.open(self._dialect.path, self._headers, body, deadline_ms=deadline_ms)
         if exchange.status != _OK:

@@ -25,6 +25,13 @@ Source: UKGovernmentBEIS/inspect_ai #3855, litellm 1.109 (`supports_sampling_par
 of anthropic 2.11 have none any more; 2026-11.
 """
 
+_SCHEMA_SINCE = (4, 5)
+"""From this Claude on, an answer can be made to follow a schema (`output_config.format`).
+
+Source: platform.claude.com/docs, "Structured outputs"; Bedrock User Guide, "Get validated JSON
+results from models"; 2026-11.
+"""
+
 _DIGITS = 2
 """Of a version's number; more digits are a date."""
 
@@ -37,6 +44,12 @@ def claude_sampling(name: str) -> Sampling:
     if version is None or version >= _NO_SAMPLING_SINCE:
         return "none"
     return "one" if version >= _ONE_SINCE else "both"
+
+
+def claude_takes_schema(name: str) -> bool:
+    """Say whether a Claude has a grammar for its answers; one that cannot be told has none."""
+    version = claude_version(name)
+    return version is not None and version >= _SCHEMA_SINCE
 
 
 def claude_version(name: str) -> tuple[int, int] | None:

@@ -122,6 +122,7 @@ def check_routing(message: Message) -> None:
         deadline_epoch_ms=int,
         fallback_model=str | None,
         fallback_models=list | None,
+        reader_gone=str,
         own_providers=list | None,
     )
     for field in ("fallback_models", "own_providers"):

@@ -97,6 +97,13 @@ class Handlers:
 
             runs = models.runs()
             return lambda message, _: run_routes.answer(route, message, invocations, runs)
+        if route in routes.CONNECTION_ROUTES:
+            from lambdallm_extension.server import connection_routes
+
+            connections = models.connections()
+            return lambda message, _: connection_routes.answer(
+                route, message, invocations, connections
+            )
         return None
 
     def stream(self, body: bytes) -> Reply:

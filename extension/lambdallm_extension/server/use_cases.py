@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from lambdallm_extension.price_book.pricing import Pricing
     from lambdallm_extension.services.accounting import Accounting
     from lambdallm_extension.services.chat import Chat
+    from lambdallm_extension.services.connections import Connections
     from lambdallm_extension.services.embedding import Embedding
     from lambdallm_extension.services.performing import Performing
     from lambdallm_extension.services.runs import Runs
@@ -51,4 +52,8 @@ class Models(Protocol):
 
     def runs(self) -> Runs:
         """Return what opens the runs of chains."""
+        ...
+
+    def connections(self) -> Connections:
+        """Return what writes to clients of WebSocket APIs."""
         ...

@@ -44,6 +44,13 @@ if TYPE_CHECKING:
 MAX_TOKENS_DEFAULT = 1_024
 """Of an answer for which neither the call nor an alias says it."""
 
+BILLED_TO_THE_END = ("bedrock", "sagemaker")
+"""Providers whose models go on when nobody reads, and are billed: cancelling them saves nothing.
+
+They are read on for their usage. Source: reports of users who compared Bedrock's bill with streams
+that were left (litellm's issues 13245 and 36008, 2025 and 2026).
+"""
+
 
 class _Begun(NamedTuple):
     """A call that is under way."""
@@ -242,9 +249,16 @@ class Chat:
             opened.stream,
             opened.first,
             metered,
-            Drain(self._books.clock, resilience.drain_seconds, begun.deadline_ms),
+            Drain(self._books.clock, self._drain_seconds(begun, candidate), begun.deadline_ms),
             lambda answer, settled: _respond(begun, answer, settled),
         )
+
+    def _drain_seconds(self, begun: _Begun, candidate: Candidate) -> float:
+        """Return for how long an answer is read on whose reader has gone."""
+        cancels = begun.request.get("reader_gone") == "cancel"
+        if cancels and candidate.provider_name not in BILLED_TO_THE_END:
+            return 0.0
+        return self._configuration.resilience.drain_seconds
 
     def _leave_to_caller(self, begun: _Begun) -> dict[str, Perform]:
         candidate = begun.attempts.candidate

@@ -49,7 +49,7 @@ class Drain:
     """
 
     def __init__(self, clock: Clock, seconds: float, deadline_ms: int) -> None:
-        """Set the bounds: so many seconds, and never beyond the deadline."""
+        """Set the bounds: so many seconds, 0 for not at all, and never beyond the deadline."""
         self._clock = clock
         self._seconds = seconds
         self._deadline_ms = deadline_ms
@@ -64,6 +64,8 @@ class Drain:
         Raises:
             ProviderError: The provider has cut it.
         """
+        if self._seconds <= 0:
+            return False
         until_ms = self._clock.epoch_ms() + round(self._seconds * 1_000)
         stream.extend(min(until_ms, self._deadline_ms), self._seconds)
         try:

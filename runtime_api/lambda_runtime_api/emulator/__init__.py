@@ -24,19 +24,31 @@ What it does as Lambda does, with the documented times:
 * On request it is a Managed Instance (`managed_concurrency`): many invocations at once, from as
   many threads, SHUTDOWN alone for extensions, nothing frozen, no timeout that ends a process.
 
+* Streamed responses reach the caller piece by piece (`invoke_stream`), with their error from the
+  trailers, up to 200 MB; `invoke` collects them, up to 6 MB. `function_url` and `api_gateway` stand
+  before an environment and speak HTTP to clients.
+
 What it asks of the machine: shares and limits need Linux's control groups (version 1), writable,
 and are refused without them; freezing is done by signals then.
 
 What it does not do: isolate the file system (paths of the layer lie in `opt`, not in `/opt`) or the
-network, serve the older Logs API, stream responses (they are collected first), bill. Where AWS's
+network, serve the older Logs API, slow a stream down after 6 MB as Lambda does, bill. Where AWS's
 own emulator can be asked, both are compared in `tests/e2e/test_agreement.py`,
-`test_agreement_faults.py` and `test_managed_agreement.py`; `tests/e2e/agreement.py` names the
-differences.
+`test_agreement_faults.py`, `test_managed_agreement.py` and `test_response_streams_agreement.py`;
+`tests/e2e/agreement.py` names the differences.
 """
 
 from lambda_runtime_api.emulator.environment import Environment
 from lambda_runtime_api.emulator.lifecycle import Invocation
 from lambda_runtime_api.emulator.logs import LogLine
 from lambda_runtime_api.emulator.runtimes import RuntimeNotFoundError
+from lambda_runtime_api.emulator.streams import InvocationStream, StreamError
 
-__all__ = ["Environment", "Invocation", "LogLine", "RuntimeNotFoundError"]
+__all__ = [
+    "Environment",
+    "Invocation",
+    "InvocationStream",
+    "LogLine",
+    "RuntimeNotFoundError",
+    "StreamError",
+]

@@ -15,22 +15,35 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
+from lambda_runtime_api.emulator.moves import RefusedError
 from lambda_runtime_api.emulator.platform_events import PlatformEvents
+from lambda_runtime_api.emulator.responses import (
+    MODE_HEADER,
+    STREAMING,
+    Response,
+    invalid_mode,
+    receive,
+    too_large,
+)
 from lambda_runtime_api.emulator.server import Answer
 from lambda_runtime_api.emulator.snapshots import CREDENTIALS_PATH
-from lambda_runtime_api.emulator.states import Life, RefusedError
+from lambda_runtime_api.emulator.states import Life
+from lambda_runtime_api.emulator.streams import PAYLOAD_MAX_BYTES, Receiver
 from lambda_runtime_api.emulator.telemetry import Telemetry
 from lambda_runtime_api.emulator.variables import MANAGED_INSTANCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from lambda_runtime_api.emulator.server import Body
     from lambda_runtime_api.emulator.snapshots import Snapshot
     from lambda_runtime_api.emulator.variables import Function
     from lambda_runtime_api.http1 import Request
 
-PAYLOAD_MAX_BYTES = 6_291_556
-"""6 MB and 100 bytes. Source: the message of the error `Function.ResponseSizeTooLarge`."""
+CLOSING_SECONDS = 0.5
+"""How long the end of a stream may be on its way, when its runtime asks for more on another
+connection: AWS's emulator then answers as it happens to see the one or the other first.
+"""
 
 _JSON = ("content-type", "application/json")
 _RUNTIME = "/2018-06-01/runtime/"
@@ -50,18 +63,16 @@ _PATHS = (
 _SNAPSHOT_PATHS = (f"{_RUNTIME}restore/next", f"{_RUNTIME}restore/error", CREDENTIALS_PATH)
 
 
+NOBODY = Receiver()
+
+
 class Invocation(NamedTuple):
     """What the runtime gets from `next`."""
 
     headers: list[tuple[str, str]]
     payload: bytes
-
-
-class Response(NamedTuple):
-    """What the runtime answered."""
-
-    payload: bytes
-    error_type: str | None
+    receiver: Receiver = NOBODY
+    """Where its answer goes, where that is streamed."""
 
 
 class Api:
@@ -86,9 +97,14 @@ class Api:
         """Make the states of a new life."""
         return Life(external_names, lambda: str(uuid4()))
 
-    def answer(self, request: Request, body: bytes) -> Answer | None:
+    def answer(self, request: Request, body: Body) -> Answer | None:
         """Answer one request; None when the environment ends before there is an answer."""
         path = request.target.partition("?")[0]
+        if request.header(MODE_HEADER) == STREAMING and (request_id := _answered(request, path)):
+            return self._stream(request, request_id, body)
+        return self._answer(request, path, body.read())
+
+    def _answer(self, request: Request, path: str, body: bytes) -> Answer | None:
         with self.changed:
             life = self.life
             if life is None:
@@ -98,9 +114,36 @@ class Api:
                     return self._route_snapshot(self.snapshot, life, path, request, body)
                 return self._route(life, path, request, body)
             except RefusedError as error:
-                return _problem(error.status, error.error_type, error.message)
+                return _refused(error)
             finally:
                 self.changed.notify_all()
+
+    def _stream(self, request: Request, request_id: str, body: Body) -> Answer | None:
+        """Pass a streamed response on; the runtime is told when all of it is taken."""
+        life = self.life
+        if life is None:
+            return None
+        try:
+            with self.changed:
+                receiver = self._begin_stream(life, request_id)
+            response = receive(receiver, request, body)
+            with self.changed:
+                self._end_stream(life, request_id, response)
+                self.changed.notify_all()
+        except RefusedError as error:
+            return _refused(error)
+        return _refused(response.refusal) if response.refusal else _accepted()
+
+    def _begin_stream(self, life: Life, request_id: str) -> Receiver:
+        """Return where a streamed response goes."""
+        invocation: Invocation = life.runtime_begins_response(request_id)
+        return invocation.receiver
+
+    def _end_stream(self, life: Life, request_id: str, response: Response) -> None:
+        """Take what became of it, if anybody waits for that; `request_id` is for `managed`."""
+        if life is self.life and life.responding:
+            self.response = response
+            life.runtime_ends_response()
 
     def _route(self, life: Life, path: str, request: Request, body: bytes) -> Answer | None:
         match (request.method, path):
@@ -157,6 +200,7 @@ class Api:
         return Answer(200, headers, json.dumps(event).encode())
 
     def _runtime_next(self, life: Life) -> Answer | None:
+        self.changed.wait_for(lambda: life.ended or not life.responding, CLOSING_SECONDS)
         life.runtime_next()
         self.changed.notify_all()
         while (invocation := life.take_invocation()) is None:
@@ -193,17 +237,18 @@ class Api:
                 pass
             case _:
                 return not_found()
-        answer = _accepted()
+        content_type = request.header("content-type")
         if said == "error":
-            response = Response(body, _error_type(request, body, "Function.Unknown"))
+            error_type = _error_type(request, body, "Function.Unknown")
+            response = Response(body, error_type, content_type)
+        elif request.header(MODE_HEADER):
+            response = invalid_mode()
         elif len(body) > PAYLOAD_MAX_BYTES:
-            response = _too_large(len(body))
-            message = f"Exceeded maximum allowed payload size ({PAYLOAD_MAX_BYTES} bytes)."
-            answer = _problem(413, "RequestEntityTooLarge", message)
+            response = too_large(len(body))
         else:
-            response = Response(body, None)
+            response = Response(body, None, content_type)
         self._take(life, request_id, response, request)
-        return answer
+        return _refused(response.refusal) if response.refusal else _accepted()
 
     def _take(self, life: Life, request_id: str, response: Response, request: Request) -> None:
         """Take what the runtime answers, if it may answer now."""
@@ -211,18 +256,13 @@ class Api:
         self.response = response
 
 
-def _too_large(size: int) -> Response:
-    error_type = "Function.ResponseSizeTooLarge"
-    message = (
-        f"Response payload size ({size} bytes) exceeded maximum allowed payload size "
-        f"({PAYLOAD_MAX_BYTES} bytes)."
-    )
-    return Response(problem_payload(error_type, message), error_type)
-
-
-def problem_payload(error_type: str, message: str) -> bytes:
-    """Make what a caller gets when the environment failed and not the handler."""
-    return json.dumps({"errorMessage": message, "errorType": error_type}).encode()
+def _answered(request: Request, path: str) -> str:
+    """Return which invocation a request answers with a response; "" if it does not."""
+    match path.removeprefix(_RUNTIME).split("/"):
+        case ["invocation", request_id, "response"] if request.method == "POST":
+            return request_id
+        case _:
+            return ""
 
 
 def _extension_error(life: Life, said: str, request: Request) -> Answer:
@@ -256,6 +296,10 @@ def _accepted() -> Answer:
 def not_found() -> Answer:
     """Answer a request for what is not there."""
     return Answer(404, [("content-type", "text/plain")], b"404 page not found\n")
+
+
+def _refused(error: RefusedError) -> Answer:
+    return _problem(error.status, error.error_type, error.message)
 
 
 def _problem(status: int, error_type: str, message: str) -> Answer:

@@ -8,22 +8,24 @@ import sys
 import tempfile
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 from uuid import uuid4
+from weakref import WeakSet
 
 from lambda_runtime_api.emulator.api import Api
 from lambda_runtime_api.emulator.confinement import Confinement
-from lambda_runtime_api.emulator.lifecycle import Call, Invocation, Lifecycle
+from lambda_runtime_api.emulator.lifecycle import Call, Lifecycle
 from lambda_runtime_api.emulator.logs import LogLine, LogPump
 from lambda_runtime_api.emulator.managed import ManagedApi, ManagedInstance
 from lambda_runtime_api.emulator.phases import Phases, Program
 from lambda_runtime_api.emulator.runtimes import prepare_runtime
 from lambda_runtime_api.emulator.server import Server, free_port
 from lambda_runtime_api.emulator.snapshots import Snapshot
+from lambda_runtime_api.emulator.streams import Collected, InvocationStream
 from lambda_runtime_api.emulator.variables import (
     MANAGED_INSTANCES,
     Function,
@@ -33,10 +35,13 @@ from lambda_runtime_api.emulator.variables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
     from types import TracebackType
 
+    from lambda_runtime_api.emulator.lifecycle import Invocation
     from lambda_runtime_api.emulator.runtimes import PythonRuntime
+    from lambda_runtime_api.emulator.streams import Receiver
 
 INIT_SECONDS = 10.0
 """How long the Init phase may take; then, or when it fails, it runs again inside the invocation.
@@ -168,11 +173,11 @@ class Environment:
         self._managed = (
             ManagedInstance(function, self._phases, managed, self._pump) if managed else None
         )
-        self._invoking = threading.Lock()
-        self._ending = threading.Lock()
+        self._invoking, self._ending = threading.Lock(), threading.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="emulator-phases")
         self._running: Future[None] | None = None
         self._closed = False
+        self._streams: WeakSet[InvocationStream] = WeakSet()
 
     def __enter__(self) -> Environment:
         if self._managed:
@@ -214,16 +219,40 @@ class Environment:
             headers: Of the caller's request: `X-Amzn-Trace-Id`, `X-Amz-Client-Context`,
                 `X-Amz-Tenant-Id`.
         """
-        event = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-        by_name = {name.lower(): value for name, value in headers.items()}
-        answered: Future[Invocation] = Future()
-        call = Call(str(uuid4()), event, by_name, answered.set_result)
+        collected = Collected()
+        call = _call(payload, headers, collected)
         if self._managed:
-            return self._managed.invoke(call)
+            self._managed.run(call)
+        else:
+            self._begin(call)
+        return collected.result()
+
+    def invoke_stream(
+        self, payload: object, *, headers: Mapping[str, str] = _NO_VARIABLES
+    ) -> InvocationStream:
+        """Invoke the function once and return its answer while it comes (`streams`).
+
+        Otherwise as `invoke`. What the runtime does not stream comes as one piece; up to 200 MB
+        are streamed, here without a limit of bandwidth.
+
+        Args:
+            payload: As for `invoke`.
+            headers: As for `invoke`.
+        """
+        stream = InvocationStream()
+        self._streams.add(stream)
+        call = _call(payload, headers, stream)
+        if self._managed:
+            run = (self._managed.run, call)
+            threading.Thread(target=_run, args=run, name="emulator-invocation", daemon=True).start()
+        else:
+            self._begin(call)
+        return stream
+
+    def _begin(self, call: Call) -> None:
         with self._invoking:
             self.wait_until_idle()
-            self._running = self._worker.submit(self._run, call, answered)
-            return answered.result()
+            self._running = self._worker.submit(_run, self._lifecycle.run, call)
 
     def wait_until_idle(self) -> None:
         """Wait until the last invocation is over for extensions too, and all logs are there."""
@@ -285,10 +314,15 @@ class Environment:
         self._phases.thaw()
 
     def close(self) -> None:
-        """Shut down, and give everything back; a second time does nothing."""
+        """Shut down, and give everything back; a second time does nothing.
+
+        Whoever still reads a stream has gone with that.
+        """
         if self._closed:
             return
         self._closed = True
+        for stream in list(self._streams):
+            stream.abandon()
         with ExitStack() as ending:  # from the last to the first, whatever fails
             ending.push(self._resources)
             ending.callback(self._worker.shutdown)
@@ -309,13 +343,19 @@ class Environment:
                 time.sleep(0.01)
         self._folder.cleanup()
 
-    def _run(self, call: Call, answered: Future[Invocation]) -> None:
-        try:
-            self._lifecycle.run(call)
-        except BaseException as error:
-            if not answered.done():
-                answered.set_exception(error)
-            raise
+
+def _call(payload: object, headers: Mapping[str, str], receiver: Receiver) -> Call:
+    event = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    by_name = {name.lower(): value for name, value in headers.items()}
+    return Call(str(uuid4()), event, by_name, receiver)
+
+
+def _run(run: Callable[[Call], None], call: Call) -> None:
+    try:
+        run(call)
+    except BaseException as error:
+        call.receiver.fail(error)
+        raise
 
 
 def _managed_variables(concurrency: int) -> dict[str, str]:

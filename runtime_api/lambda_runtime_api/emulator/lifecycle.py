@@ -15,13 +15,15 @@ from uuid import uuid4
 from lambda_runtime_api.emulator import api as apis, phases as phase
 from lambda_runtime_api.emulator.confinement import MB_PER_CPU
 from lambda_runtime_api.emulator.platform_events import TIMED_OUT, Bill, Done
+from lambda_runtime_api.emulator.responses import Response, problem_payload
 from lambda_runtime_api.emulator.snapshots import RESTORE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from lambda_runtime_api.emulator.logs import LogLine, LogPump
-    from lambda_runtime_api.emulator.states import Fault
+    from lambda_runtime_api.emulator.moves import Fault
+    from lambda_runtime_api.emulator.streams import Receiver
     from lambda_runtime_api.emulator.variables import Function
 
 _PASSED_ON = (
@@ -59,7 +61,7 @@ class Call(NamedTuple):
     payload: bytes
     headers: Mapping[str, str]
     """Of the caller's request, by lower-case names."""
-    answer: Callable[[Invocation], object]
+    receiver: Receiver
     """Told as soon as the runtime has answered, or cannot any more."""
 
 
@@ -115,14 +117,17 @@ class Lifecycle:
         answer = _as_response(call.request_id, response)
         duration_ms = _ms_since(begun)
         logs = self._pump.lines_from(first_line)
-        call.answer(Invocation(call.request_id, *answer, cold, init_ms, duration_ms, logs))
-        fault = None if isinstance(response, apis.Response) else response
+        said = (answer.payload, answer.error_type)
+        ended = Invocation(call.request_id, *said, cold, init_ms, duration_ms, logs)
+        call.receiver.finish(ended, answer.content_type)
+        fault = None if isinstance(response, Response) else response
         fault = fault or self._phases.wait_for_runtime(deadline)
         done = Done(
             duration_ms,
-            0 if fault else len(answer.payload),
+            produced_bytes(call.receiver, answer, answered=fault is None),
             _failed(fault),
             overhead_ms=_ms_since(begun) - duration_ms,
+            response_ms=call.receiver.response_ms,
         )
         self._phases.events.runtime_done(call.request_id, done, tracing)
         waited = time.monotonic()
@@ -162,7 +167,7 @@ class Lifecycle:
         tenant = call.headers.get("x-amz-tenant-id", "")
         self._phases.events.started(call.request_id, tracing, tenant)
 
-    def _invoke(self, call: Call, deadline: float, tracing: str) -> apis.Response | Fault:
+    def _invoke(self, call: Call, deadline: float, tracing: str) -> Response | Fault:
         invocation = as_told_to_the_runtime(call, self._function.arn, deadline, tracing)
         self._phases.begin_invoke(call.request_id, deadline, tracing, invocation)
         return self._phases.wait_for_response(deadline)
@@ -202,16 +207,23 @@ def as_told_to_the_runtime(call: Call, arn: str, deadline: float, tracing: str) 
         ("Lambda-Runtime-Trace-Id", tracing),
     ]
     headers += [(theirs, call.headers[ours]) for ours, theirs in _PASSED_ON if ours in call.headers]
-    return apis.Invocation(headers, call.payload)
+    return apis.Invocation(headers, call.payload, call.receiver)
 
 
-def _as_response(request_id: str, response: apis.Response | Fault) -> apis.Response:
+def produced_bytes(receiver: Receiver, response: Response, *, answered: bool) -> int:
+    """Count what the runtime has answered: of a stream what came of it, whatever ended it."""
+    if receiver.begun:
+        return receiver.size_bytes
+    return len(response.payload) if answered else 0
+
+
+def _as_response(request_id: str, response: Response | Fault) -> Response:
     """Word a fault as Lambda does for the caller."""
-    if isinstance(response, apis.Response):
+    if isinstance(response, Response):
         return response
     message = f"RequestId: {request_id} Error: {response.message}"
-    payload = response.payload or apis.problem_payload(response.error_type, message)
-    return apis.Response(payload, response.error_type)
+    payload = response.payload or problem_payload(response.error_type, message)
+    return Response(payload, response.error_type)
 
 
 def _ms_since(begun: float) -> float:

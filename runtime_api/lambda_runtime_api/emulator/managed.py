@@ -6,7 +6,7 @@
 The runtime forks N workers, each of which asks for invocations itself. Extensions get SHUTDOWN and
 nothing else. A timeout tells the caller, and touches nobody: a worker that goes on is told with its
 answer that it comes too late. A worker that dies is not replaced, and its caller hears of it when
-the time is over.
+the time is over, or at once where it was streaming its answer; a stream may end by an `error`, too.
 
 Source: AWS's Runtime Interface Emulator with `AWS_LAMBDA_MAX_CONCURRENCY` set, observed from
 outside (`tests/e2e/test_managed_agreement.py` asks both), and the Lambda developer guide, "Lambda
@@ -22,15 +22,19 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from lambda_runtime_api.emulator.api import LOGS_PATH, Api, Response, not_found
+from lambda_runtime_api.emulator.api import LOGS_PATH, Api, not_found
 from lambda_runtime_api.emulator.lifecycle import (
     Invocation,
     as_told_to_the_runtime,
     new_trace,
+    produced_bytes,
 )
+from lambda_runtime_api.emulator.moves import RefusedError, State
+from lambda_runtime_api.emulator.phases import CUT_SECONDS
 from lambda_runtime_api.emulator.platform_events import TIMED_OUT, Done
+from lambda_runtime_api.emulator.responses import ERROR_TYPE, Response
 from lambda_runtime_api.emulator.server import Answer
-from lambda_runtime_api.emulator.states import Life, RefusedError, State
+from lambda_runtime_api.emulator.states import Life
 from lambda_runtime_api.emulator.variables import MANAGED_INSTANCES
 
 if TYPE_CHECKING:
@@ -40,7 +44,9 @@ if TYPE_CHECKING:
     from lambda_runtime_api.emulator.api import Invocation as Event
     from lambda_runtime_api.emulator.lifecycle import Call
     from lambda_runtime_api.emulator.logs import LogPump
-    from lambda_runtime_api.emulator.states import Extension, Fault
+    from lambda_runtime_api.emulator.moves import Fault
+    from lambda_runtime_api.emulator.states import Extension
+    from lambda_runtime_api.emulator.streams import Receiver
     from lambda_runtime_api.emulator.variables import Function
     from lambda_runtime_api.http1 import Request
 
@@ -56,6 +62,8 @@ refuses it at once.
 TOO_LATE_MAX = 1_000
 """So many invocations that timed out are remembered, for workers that answer them yet."""
 
+_INVALID_ID = (400, "InvalidRequestID", "Invalid request ID")
+
 _LAMBDAS_OWN = re.compile(r"(Runtime|Function|Extension)\.[A-Z][A-Za-z]+$")
 """Names of errors that telemetry repeats; any other becomes `Runtime.Unknown`."""
 
@@ -70,7 +78,9 @@ class Worker:
 class Running:
     """One invocation that a worker has got."""
 
-    def __init__(self) -> None:
+    def __init__(self, event: Event) -> None:
+        self.event = event
+        self.responding = False
         self.response: Response | None = None
         self.error_name = ""
         """What telemetry calls the error that the runtime told of."""
@@ -128,19 +138,32 @@ class ManagedLife(Life):
         if not self._waiting:
             return None
         self._waiting.pop(0).event = event
-        self._running[request_id] = Running()
+        self._running[request_id] = Running(event)
         return self._running[request_id]
 
+    def begin_response(self, request_id: str) -> Receiver:
+        """A worker begins to answer; return where that goes."""
+        running = self._answered(request_id)
+        if running.responding:
+            raise RefusedError(*_INVALID_ID)
+        running.responding = True
+        return running.event.receiver
+
     def respond(self, request_id: str, response: Response, error_name: str = "") -> None:
-        """A worker answers."""
+        """A worker answers, or has streamed its answer to its end."""
+        running = self._answered(request_id)
+        del self._running[request_id]
+        running.response = response
+        running.error_name = error_name
+
+    def _answered(self, request_id: str) -> Running:
         if request_id in self._timed_out:
             del self._timed_out[request_id]
             raise RefusedError(410, "InvokeTimeout", "Invoke timeout")
-        running = self._running.pop(request_id, None)
+        running = self._running.get(request_id)
         if running is None:
-            raise RefusedError(400, "InvalidRequestID", "Invalid request ID")
-        running.response = response
-        running.error_name = error_name
+            raise RefusedError(*_INVALID_ID)
+        return running
 
     def give_up(self, request_id: str, *, timed_out: bool) -> None:
         """Nobody waits for this answer any more."""
@@ -186,9 +209,20 @@ class ManagedApi(Api):
         return Answer(200, headers, worker.event.payload)
 
     def _take(self, life: Any, request_id: str, response: Response, request: Request) -> None:
-        named = request.header("lambda-runtime-function-error-type")
+        if request.target.endswith("/response"):
+            life.begin_response(request_id)
+        named = request.header(ERROR_TYPE)
         name = named if _LAMBDAS_OWN.match(named) else "Runtime.Unknown"
         life.respond(request_id, response, name if response.error_type else "")
+
+    def _begin_stream(self, life: Any, request_id: str) -> Receiver:
+        receiver: Receiver = life.begin_response(request_id)
+        return receiver
+
+    def _end_stream(self, life: Any, request_id: str, response: Response) -> None:
+        named = response.error_type or ""
+        name = named if _LAMBDAS_OWN.match(named) else "Runtime.Unknown"
+        life.respond(request_id, response, name if named else "")
 
 
 class ManagedInstance:
@@ -223,8 +257,8 @@ class ManagedInstance:
             self._keeper.start()
             return None
 
-    def invoke(self, call: Call) -> Invocation:
-        """Run one invocation; return its answer, or what Lambda says in its place."""
+    def run(self, call: Call) -> None:
+        """Run one invocation; its receiver gets its answer, or what Lambda says in its place."""
         fault = self.initialise()
         begun = time.monotonic()
         first_line = self._pump.count
@@ -234,7 +268,9 @@ class ManagedInstance:
         response = _refusal(fault.error_type) if fault else self._run(call, begun)
         duration_ms = (time.monotonic() - begun) * 1_000
         logs = self._pump.lines_from(first_line)
-        return Invocation(call.request_id, *response, cold, init_ms, duration_ms, logs)
+        said = (response.payload, response.error_type)
+        ended = Invocation(call.request_id, *said, cold, init_ms, duration_ms, logs)
+        call.receiver.finish(ended, response.content_type)
 
     def wait_until_idle(self) -> None:
         """Wait until no invocation is under way, and no environment is being ended."""
@@ -295,7 +331,9 @@ class ManagedInstance:
         failed = running.error_name if answered else response.error_type or ""
         self._pump.note(f"END RequestId: {call.request_id}")
         self._pump.note(f"REPORT RequestId: {call.request_id}\tDuration: {duration_ms:.2f} ms")
-        done = Done(duration_ms, len(response.payload), failed, answered)
+        size = produced_bytes(call.receiver, response, answered=True)
+        streamed_ms = call.receiver.response_ms
+        done = Done(duration_ms, size, failed, answered, response_ms=streamed_ms)
         self._phases.events.ended(call.request_id, done, tracing)
         return response
 
@@ -308,6 +346,8 @@ class ManagedInstance:
                 lambda: running.response is not None or life.fault is not None or life.ended,
                 max(0.0, deadline - time.monotonic()),
             )
+            if running.responding and life.fault is not None:
+                self._api.changed.wait_for(lambda: running.response is not None, CUT_SECONDS)
             if running.response is not None:
                 return running.response
             timed_out = life.fault is None and not life.ended

@@ -13,19 +13,20 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from lambda_runtime_api.emulator.moves import Fault
 from lambda_runtime_api.emulator.platform_events import TIMED_OUT
 from lambda_runtime_api.emulator.processes import Process, memory_peak_mb
-from lambda_runtime_api.emulator.states import Fault
 from lambda_runtime_api.emulator.variables import extension_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from lambda_runtime_api.emulator.api import Api, Invocation, Response
+    from lambda_runtime_api.emulator.api import Api, Invocation
     from lambda_runtime_api.emulator.confinement import Confinement
     from lambda_runtime_api.emulator.logs import LogPump, Source
     from lambda_runtime_api.emulator.platform_events import PlatformEvents
+    from lambda_runtime_api.emulator.responses import Response
     from lambda_runtime_api.emulator.states import Life
     from lambda_runtime_api.emulator.variables import Function, Places
 
@@ -42,6 +43,11 @@ INTERNAL_SHUTDOWN_SECONDS = 0.5
 """What the phase lasts with internal extensions only, all of it the runtime's; without any
 extension there is no such phase. Source: the same page.
 """
+
+
+RUNTIME_EXIT = "Runtime.ExitError"
+CUT_SECONDS = 2.0
+"""How long the end of a streamed response that its runtime's end has cut may be on its way."""
 
 
 class Program(NamedTuple):
@@ -227,6 +233,8 @@ class Phases:
         life = self._life
         self._wait(lambda: life.responded, deadline)
         with self._api.changed:
+            if life.fault is not None and life.fault.error_type == RUNTIME_EXIT:
+                self._api.changed.wait_for(lambda: not life.responding, CUT_SECONDS)
             if life.responded and self._api.response is not None:
                 return self._api.response
             return life.fault or self._timed_out()
@@ -323,12 +331,8 @@ class Phases:
     def _start_runtime(self, life: Life) -> None:
         def exited(how: str) -> None:
             with self._api.changed:
-                life.fail(
-                    "Runtime.ExitError",
-                    f"Runtime exited with error: {how}"
-                    if how
-                    else "Runtime exited without providing a reason",
-                )
+                unsaid = "Runtime exited without providing a reason"
+                life.fail(RUNTIME_EXIT, f"Runtime exited with error: {how}" if how else unsaid)
                 self._api.changed.notify_all()
 
         process = self._start(self._program.command, self._program.variables, "function", exited)

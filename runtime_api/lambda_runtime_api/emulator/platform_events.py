@@ -22,7 +22,8 @@ from lambda_runtime_api.emulator.variables import MANAGED_INSTANCES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from lambda_runtime_api.emulator.states import Extension, Fault
+    from lambda_runtime_api.emulator.moves import Fault
+    from lambda_runtime_api.emulator.states import Extension
     from lambda_runtime_api.emulator.variables import Function
 
 TIMED_OUT = "Sandbox.Timedout"
@@ -43,6 +44,8 @@ class Done(NamedTuple):
     """Whether the runtime said something."""
     overhead_ms: float = 0.0
     """How long the runtime was busy with itself after its answer, or extensions after that."""
+    response_ms: float = 0.0
+    """How long a streamed answer took, from its first byte to its last."""
 
     @property
     def status(self) -> str:
@@ -215,11 +218,11 @@ def _tracing(header: str) -> dict[str, Any]:
 
 
 def _spans(done: Done) -> list[dict[str, Any]]:
-    """Until the first byte of the answer, and until its last: here it comes as one."""
-    answered = done.overhead_ms
+    """Until the first byte of the answer, and until its last: one that is not streamed is one."""
+    answered, latency_ms = done.overhead_ms, max(0.0, done.duration_ms - done.response_ms)
     return [
-        _span("responseLatency", done.duration_ms, answered),
-        _span("responseDuration", 0.0, answered),
+        _span("responseLatency", latency_ms, answered + done.response_ms),
+        _span("responseDuration", done.response_ms, answered),
     ]
 
 

@@ -1,4 +1,8 @@
-"""A small HTTP server on a free loopback port: one thread a connection, one handler for all."""
+"""A small HTTP server on a free loopback port: one thread a connection, one handler for all.
+
+Bodies come and go whole or piece by piece: a handler may answer while a request is on its way, and
+send what it has while it makes the rest.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,17 @@ import contextlib
 import itertools
 import os
 import socket
+import struct
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from lambda_runtime_api import http1
+from lambda_runtime_api.emulator.departures import Departure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _PORTS = range(20_000, 32_000)
 """Below the ports that systems give to outgoing connections, which could take one meanwhile."""
@@ -30,18 +37,93 @@ HEAD_MAX_BYTES = 1_048_576
 """As AWS's emulator (Go's net/http): the runtime puts an error's whole trace into a header."""
 
 
+LINGERING_SECONDS = 0.5
+"""How long a client that was answered before its request ended may read that. As Go's net/http."""
+
+_RESET = struct.pack("ii", 1, 0)
+"""`SO_LINGER` that makes a `close` tell the peer at once, and that something is wrong."""
+
+
+class CutOffError(Exception):
+    """A response cannot be sent to its end: its connection is closed in the middle."""
+
+
+class Pieces(NamedTuple):
+    """A body that is sent as it comes."""
+
+    pieces: Iterator[bytes]
+    """May raise `CutOffError`."""
+    gone: Callable[[], None]
+    """Called as soon as the client has gone; from any thread, perhaps without need."""
+
+
 class Answer(NamedTuple):
     """A response to send."""
 
     status: int
     headers: list[tuple[str, str]]
-    body: bytes
+    body: bytes | Pieces
+
+
+class Body:
+    """The body of a request, on its way."""
+
+    def __init__(self, connection: socket.socket, reader: http1.Reader) -> None:
+        self._connection = connection
+        self._reader = reader
+        self.complete = False
+        self.aborted = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Return pieces as they come; nothing is read before it is asked for.
+
+        Raises:
+            ConnectionEndedError: The client closed in the middle.
+            ProtocolError: The body's framing is broken.
+            OSError: The connection broke.
+        """
+        while not self.complete:
+            piece = self._reader.read_arrived()
+            if self.aborted:  # what had come before stays readable
+                raise ConnectionAbortedError
+            if piece is None:
+                self._reader.feed(self._connection.recv(http1.RECEIVE_BYTES))
+            elif piece:
+                yield piece
+            else:
+                self.complete = True
+
+    def read(self) -> bytes:
+        """Return the whole.
+
+        Raises:
+            ConnectionEndedError: The client closed in the middle.
+            ProtocolError: The body is longer than allowed, or its framing is broken.
+            OSError: The connection broke.
+        """
+        while (body := self._reader.read_body()) is None:
+            self._reader.feed(self._connection.recv(http1.RECEIVE_BYTES))
+        self.complete = True
+        return body
+
+    @property
+    def trailers(self) -> http1.Headers:
+        """What stood behind the last chunk; their names are lower case."""
+        return self._reader.trailers
+
+    def abort(self) -> None:
+        """Break the connection, unless all has come; for any thread."""
+        if self.complete:
+            return
+        self.aborted = True
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
 
 
 class Server:
     """Listens from its construction until `close`."""
 
-    def __init__(self, handle: Callable[[http1.Request, bytes], Answer | None]) -> None:
+    def __init__(self, handle: Callable[[http1.Request, Body], Answer | None]) -> None:
         """Listen.
 
         Args:
@@ -98,19 +180,61 @@ class Server:
     def _serve_one(self, connection: socket.socket, reader: http1.Reader) -> bool:
         """Answer one request; return whether another may follow."""
         try:
-            request, body = http1.receive(reader, connection.recv)
+            while (request := reader.read_head()) is None:
+                reader.feed(connection.recv(http1.RECEIVE_BYTES))
+            assert isinstance(request, http1.Request)  # noqa: S101 - a server's reader makes no other
+            body = Body(connection, reader)
+            answer = self._handle(request, body)
         except http1.ConnectionEndedError:
             return False
         except http1.ProtocolError as error:
             text = str(error).encode()
             connection.sendall(http1.encode_response(error.status, [("connection", "close")], text))
             return False
-        assert isinstance(request, http1.Request)  # noqa: S101 - a server's reader makes no other
-        answer = self._handle(request, body)
-        if answer is None:
+        if body.aborted:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        if answer is None or body.aborted:
             return False
-        connection.sendall(http1.encode_response(answer.status, answer.headers, answer.body))
+        if not body.complete:
+            _send(connection, request, answer._replace(headers=[*answer.headers, _CLOSE]))
+            _linger(connection)
+            return False
+        if not _send(connection, request, answer):
+            return False
+        reader.next_message()
         return request.keep_alive
+
+
+_CLOSE = ("connection", "close")
+
+
+def _send(connection: socket.socket, request: http1.Request, answer: Answer) -> bool:
+    """Send a response; return whether it was sent to its end."""
+    if isinstance(answer.body, bytes):
+        body = b"" if request.method == "HEAD" else answer.body
+        connection.sendall(http1.encode_response(answer.status, answer.headers, body))
+        return True
+    pieces, gone = answer.body
+    headers = [*answer.headers, ("transfer-encoding", "chunked")]
+    with Departure(connection, gone):
+        connection.sendall(http1.encode_response(answer.status, headers, None))
+        try:
+            for piece in pieces:
+                connection.sendall(http1.encode_chunk(piece))
+        except CutOffError:
+            return False
+        connection.sendall(http1.encode_last_chunk())
+    return True
+
+
+def _linger(connection: socket.socket) -> None:
+    """Let the client read an answer that it got while it was still sending."""
+    connection.shutdown(socket.SHUT_WR)
+    until = time.monotonic() + LINGERING_SECONDS
+    while (left := until - time.monotonic()) > 0:
+        connection.settimeout(left)
+        if not connection.recv(http1.RECEIVE_BYTES):
+            return
 
 
 def free_port() -> int:

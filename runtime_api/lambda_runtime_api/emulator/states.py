@@ -1,14 +1,8 @@
 """Who may say what, when: the states of one life of an execution environment, without I/O.
 
 A life begins with the processes of an Init phase and ends with their reset. It knows nothing of
-sockets, processes or clocks: callers tell it what was said, and ask it what may go out.
-
-    extension   Started ─register► Registered ─next► Ready ─event► Running ─next► Ready …
-                                   └─init/error► InitError          └─exit/error► ExitError
-    runtime     Started ─next► Ready ─event► Running ─response│error► ResponseSent ─next► Ready …
-                ├─restore/next► RestoreReady ─snapshot, restored► Restoring ─next► Ready …
-                │                                                  └─restore/error► RestoreError
-                └─init/error► InitError
+sockets, processes or clocks: callers tell it what was said, and ask it what may go out. `moves`
+draws what leads where.
 
 Source for moves and refusals: AWS's Runtime Interface Emulator, observed from outside
 (`tests/e2e/test_agreement.py` asks both), and the Lambda developer guide, "Extensions API".
@@ -16,92 +10,22 @@ Source for moves and refusals: AWS's Runtime Interface Emulator, observed from o
 
 from __future__ import annotations
 
-from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
+
+from lambda_runtime_api.emulator.moves import (
+    EXTENSION_MOVES,
+    RUNTIME_MOVES,
+    Fault,
+    RefusedError,
+    State,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 EXTENSIONS_MAX = 10
 """External and internal ones together. Source: Lambda developer guide, "Extensions API"."""
-
-
-class State(str, Enum):
-    """Where an extension or the runtime stands; the values stand in refusals."""
-
-    STARTED = "Started"
-    REGISTERED = "Registered"
-    READY = "Ready"
-    RUNNING = "Running"
-    RESPONSE_SENT = "RuntimeResponseSentState"
-    RESTORE_READY = "RestoreReady"
-    RESTORING = "Restoring"
-    INIT_ERROR = "InitError"
-    RESTORE_ERROR = "RestoreError"
-    EXIT_ERROR = "ExitError"
-
-
-Moves = dict[str, tuple[str, dict[State, State]]]
-"""What is said: the state that a refusal names as its aim, and from where to where it leads."""
-
-EXTENSION_MOVES: Moves = {
-    "register": ("Registered", {State.STARTED: State.REGISTERED}),
-    "next": ("Ready", {State.REGISTERED: State.READY, State.RUNNING: State.READY}),
-    "event": ("Running", {State.READY: State.RUNNING}),
-    "init/error": (
-        "InitError",
-        {State.REGISTERED: State.INIT_ERROR, State.INIT_ERROR: State.INIT_ERROR},
-    ),
-    "exit/error": (
-        "Exited",
-        {
-            State.REGISTERED: State.EXIT_ERROR,
-            State.READY: State.EXIT_ERROR,
-            State.RUNNING: State.EXIT_ERROR,
-            State.EXIT_ERROR: State.EXIT_ERROR,
-        },
-    ),
-}
-
-RUNTIME_MOVES: Moves = {
-    "next": (
-        "Ready",
-        {
-            State.STARTED: State.READY,
-            State.RESTORING: State.READY,
-            State.READY: State.READY,
-            State.RUNNING: State.RUNNING,  # asked again: the same invocation comes again
-            State.RESPONSE_SENT: State.READY,
-        },
-    ),
-    "event": ("Running", {State.READY: State.RUNNING, State.RUNNING: State.RUNNING}),
-    "response": ("InvocationResponse", {State.RUNNING: State.RESPONSE_SENT}),
-    "error": ("InvocationErrorResponse", {State.RUNNING: State.RESPONSE_SENT}),
-    "init/error": ("InitError", {State.STARTED: State.INIT_ERROR}),
-    "restore/next": ("RestoreReady", {State.STARTED: State.RESTORE_READY}),
-    "restored": ("Restoring", {State.RESTORE_READY: State.RESTORING}),
-    "restore/error": ("RestoreError", {State.RESTORING: State.RESTORE_ERROR}),
-}
-
-
-class RefusedError(Exception):
-    """What was said is not allowed now. Nothing has changed."""
-
-    def __init__(self, status: int, error_type: str, message: str) -> None:
-        super().__init__(f"{status} {error_type}: {message}")
-        self.status = status
-        self.error_type = error_type
-        self.message = message
-
-
-class Fault(NamedTuple):
-    """Why this life cannot go on; the first fault is the one that is reported."""
-
-    error_type: str
-    message: str
-    payload: bytes = b""
-    """What the runtime itself said, where it said something."""
 
 
 class Extension:
@@ -195,6 +119,11 @@ class Life:
         return self._runtime in (State.RESPONSE_SENT, State.READY) and self._invocation is None
 
     @property
+    def responding(self) -> bool:
+        """Whether the runtime is in the middle of a streamed answer."""
+        return self._runtime is State.RESPONDING
+
+    @property
     def idle(self) -> bool:
         """Whether the invocation is over for everybody who takes part in it."""
         return (
@@ -258,10 +187,24 @@ class Life:
 
     def runtime_responds(self, request_id: str, said: str) -> None:
         """The runtime answers, by `response` or by `error`."""
-        if not request_id or request_id != self._request_id:
-            raise RefusedError(400, "InvalidRequestID", "Invalid request ID")
+        self._check_request_id(request_id)
         self._move_runtime(said)
         self._invocation = None
+
+    def runtime_begins_response(self, request_id: str) -> Any:
+        """The runtime begins to stream its answer; return the invocation that it answers."""
+        self._check_request_id(request_id)
+        self._move_runtime("streamed response")
+        return self._invocation
+
+    def runtime_ends_response(self) -> None:
+        """The runtime has streamed its answer to the end, or as far as it will."""
+        self._move_runtime("end of response")
+        self._invocation = None
+
+    def _check_request_id(self, request_id: str) -> None:
+        if not request_id or request_id != self._request_id:
+            raise RefusedError(400, "InvalidRequestID", "Invalid request ID")
 
     def runtime_restore_next(self) -> None:
         """The runtime may be made a snapshot of; nobody registers from here on."""

@@ -20,7 +20,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from lambda_runtime_api.emulator.deliveries import Buffering, Destination, Subscriber
-from lambda_runtime_api.emulator.states import RefusedError
+from lambda_runtime_api.emulator.moves import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -117,6 +117,14 @@ def test_a_missing_permission_comes_with_the_statement_that_grants_it(fail):
     }
 
 
+def test_the_statement_names_what_a_stream_needs(fail):
+    refusal = NOT_AUTHORIZED.replace("InvokeModel", "InvokeModelWithResponseStream")
+    detail = fail(Failure(403, "AccessDeniedException", refusal)).detail
+
+    statement = json.loads(detail[detail.index("{") :])
+    assert statement["Action"] == "bedrock:InvokeModelWithResponseStream"
+
+
 def test_the_statement_names_the_partition_of_the_region_that_was_asked(bedrock, deadline_ms):
     provider = bedrock(
         Failure(403, "AccessDeniedException", NOT_AUTHORIZED), AWS_REGION="us-gov-west-1"

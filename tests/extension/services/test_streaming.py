@@ -286,6 +286,33 @@ def test_a_reply_that_nobody_has_read_at_all_is_drained_too(gateway: Gateway) ->
     gateway.check_books(state="settled", error=None)
 
 
+def test_a_reply_that_is_not_wanted_any_more_is_cut_and_booked_as_far_as_it_came(
+    gateway: Gateway,
+) -> None:
+    stream = PlayedStream("x" * 30, "y" * 30)
+    reply = begin(gateway, stream, reader_gone="cancel")
+    reply.read()
+    reply.close()
+
+    assert (stream.reads, stream.closed) == (1, True), "nothing is read on"
+    gateway.check_books(state="settled", error=READER_GONE, estimated=True, output_tokens=10)
+
+
+@pytest.mark.parametrize("provider", ["bedrock", "sagemaker"])
+def test_a_model_that_is_billed_to_its_end_is_read_on_even_so(
+    gateway: Gateway, provider: str
+) -> None:
+    player = Player(PlayedStream("Hel", "lo"))
+    player.name = provider
+    request = gateway.request(model=f"{provider}/m", reader_gone="cancel")
+    reply = gateway.chat(player).stream(request, gateway.totals, deadline_ms=gateway.deadline_ms())
+    assert isinstance(reply, StreamedReply)
+    reply.read()
+    reply.close()
+
+    gateway.check_books(state="settled", error=None, estimated=None)
+
+
 @pytest.mark.parametrize("read_first", [True, False])
 def test_closing_twice_does_no_harm(gateway: Gateway, read_first: bool) -> None:
     reply = begin(gateway, PlayedStream("Hi"))

@@ -21,8 +21,9 @@ from e2e import telemetry_seen
 from fakes.lives import refusal
 from fakes.waiting import until
 from lambda_runtime_api.emulator import Environment
-from lambda_runtime_api.emulator.api import Invocation, Response
+from lambda_runtime_api.emulator.api import Invocation
 from lambda_runtime_api.emulator.managed import TOO_LATE_MAX, ManagedLife
+from lambda_runtime_api.emulator.responses import Response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,13 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fakes.lives import BOTH, STRANGER, identifier, new_life, ready_life, refusal
-from lambda_runtime_api.emulator.states import (
-    EXTENSION_MOVES,
-    EXTENSIONS_MAX,
-    RUNTIME_MOVES,
-    Life,
-    State,
-)
+from lambda_runtime_api.emulator.moves import EXTENSION_MOVES, RUNTIME_MOVES, State
+from lambda_runtime_api.emulator.states import EXTENSIONS_MAX, Life
 
 # Registering.
 
@@ -176,6 +171,8 @@ def test_the_moves_of_the_runtime_are_these() -> None:
         "next": {"STARTED", "RESTORING", "READY", "RUNNING", "RESPONSE_SENT"},
         "event": {"READY", "RUNNING"},
         "response": {"RUNNING"},
+        "streamed response": {"RUNNING"},
+        "end of response": {"RESPONDING"},
         "error": {"RUNNING"},
         "init/error": {"STARTED"},
         "restore/next": {"STARTED"},

@@ -27,6 +27,40 @@ def test_an_invocation_is_over_when_everybody_asks_for_the_next() -> None:
     assert life.idle
 
 
+def test_a_streamed_answer_is_over_with_its_end() -> None:
+    life = ready_life()
+    life.begin_invoke("r1", INVOKE, "the invocation")
+    life.take_invocation()
+
+    assert life.runtime_begins_response("r1") == "the invocation"
+    assert (life.responding, life.responded, life.idle) == (True, False, False)
+    assert "from InvocationResponse to Ready" in refusal(life.runtime_next)[2]
+    life.runtime_ends_response()
+    assert (life.responding, life.responded) == (False, True)
+    life.runtime_next()
+    assert (life.responding, life.responded, life.idle) == (False, True, True)
+
+
+@pytest.mark.parametrize("said", ["response", "error"])
+def test_an_answer_is_begun_once(said: str) -> None:
+    life = ready_life()
+    life.begin_invoke("r1", INVOKE, "the invocation")
+    life.take_invocation()
+    life.runtime_begins_response("r1")
+
+    assert refusal(life.runtime_begins_response, "r1")[1] == "InvalidStateTransition"
+    assert refusal(life.runtime_responds, "r1", said)[1] == "InvalidStateTransition"
+    assert refusal(life.runtime_begins_response, "r2")[1] == "InvalidRequestID"
+
+
+def test_only_what_has_begun_ends() -> None:
+    life = ready_life()
+    life.begin_invoke("r1", INVOKE, "the invocation")
+    life.take_invocation()
+
+    assert refusal(life.runtime_ends_response)[1] == "InvalidStateTransition"
+
+
 def test_an_extension_may_ask_while_the_handler_works() -> None:
     life = ready_life("ext")
     life.begin_invoke("r1", INVOKE, "the invocation")

@@ -6,7 +6,7 @@
     cachePoint                       `cache_control` of the block before it, its `ttl` kept
     reasoning.max_tokens             `thinking.budget_tokens`; to newer models `adaptive`
     reasoning.effort                 `output_config.effort`; to older models a budget
-    output_schema                    `output_config.format`
+    output_schema                    `output_config.format`; to older models a sentence
 
 Source: platform.claude.com/docs, "Messages", "Prompt caching", "Extended thinking", "Adaptive
 thinking", "Effort", and the types of anthropic 2.11; 2026-11.
@@ -24,7 +24,8 @@ from lambdallm_extension.providers.conversation import (
     tool_use,
     unknown_block,
 )
-from lambdallm_extension.providers.models import claude_sampling
+from lambdallm_extension.providers.models import claude_sampling, claude_takes_schema
+from lambdallm_extension.providers.output_schemas import grammar, instructed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,6 +64,10 @@ def encode_body(model_id: str, request: ChatRequest) -> dict[str, Any]:
     Raises:
         InvalidRequestError: As `encode`.
     """
+    schema = request.get("output_schema")
+    held = grammar(schema) if schema and claude_takes_schema(model_id) else None
+    if schema and held is None:
+        request = instructed(request)
     system, turns = conversation(request)
     if turns[0][0] != "user":
         raise InvalidRequestError(
@@ -85,8 +90,8 @@ def encode_body(model_id: str, request: ChatRequest) -> dict[str, Any]:
     if thought.config:
         body["thinking"] = thought.config
     output: dict[str, Any] = {"effort": thought.effort} if thought.effort else {}
-    if request.get("output_schema"):
-        output["format"] = {"type": "json_schema", "schema": request["output_schema"]}
+    if held is not None:
+        output["format"] = {"type": "json_schema", "schema": held}
     if output:
         body["output_config"] = output
     if not thought.config:

@@ -7,6 +7,7 @@ from lambdallm_extension.errors import InvalidRequestError
 from lambdallm_extension.providers.bedrock import failures, reply, request as converse_request
 from lambdallm_extension.providers.bedrock.converse_stream import ConverseEvents
 from lambdallm_extension.providers.bedrock.frames import FrameAnswer
+from lambdallm_extension.providers.output_schemas import SchemaAsker
 from lambdallm_extension.providers.readings import request_id
 
 TYPE_CHECKING = False
@@ -30,9 +31,15 @@ class BedrockConverse:
         """Ask through this; see `bedrock.opening`."""
         self.name = api.name
         self._api = api
+        self._schemas = SchemaAsker()
 
     def chat(self, model_id: str, request: ChatRequest, *, deadline_ms: int) -> ChatAnswer:
         """Ask a model; see `model_ports.Provider.chat`."""
+        return self._schemas.ask(
+            model_id, request, lambda asked: self._chat(model_id, asked, deadline_ms)
+        )
+
+    def _chat(self, model_id: str, request: ChatRequest, deadline_ms: int) -> ChatAnswer:
         body = encode(model_id, request)
         region = request.get("region") or ""
         answer = self._api.post(model_id, "converse", region, body, deadline_ms=deadline_ms)
@@ -40,6 +47,11 @@ class BedrockConverse:
 
     def stream(self, model_id: str, request: ChatRequest, *, deadline_ms: int) -> ChatStream:
         """Ask a model for its answer piece by piece; see `model_ports.Provider.stream`."""
+        return self._schemas.ask(
+            model_id, request, lambda asked: self._stream(model_id, asked, deadline_ms)
+        )
+
+    def _stream(self, model_id: str, request: ChatRequest, deadline_ms: int) -> ChatStream:
         body = encode(model_id, request)
         region = request.get("region") or ""
         return self._api.stream(

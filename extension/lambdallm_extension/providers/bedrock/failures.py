@@ -192,7 +192,7 @@ def _access_advice(model_id: str, region: str, message: str) -> str:
     if "authorized to perform" in message:
         statement = {
             "Effect": "Allow",
-            "Action": "bedrock:InvokeModel",
+            "Action": _action_in(message),
             "Resource": _resources(model_id, region),
         }
         return f"The function's role needs this statement: {plain_json.dumps(statement)}"
@@ -201,6 +201,12 @@ def _access_advice(model_id: str, region: str, message: str) -> str:
         "subscribe to it (aws-marketplace:Subscribe), and allow bedrock:InvokeModel on "
         f"{' and '.join(_resources(model_id, region))}."
     )
+
+
+def _action_in(message: str) -> str:
+    """Return the action that a refusal names; streams need another one than whole answers."""
+    named = "bedrock:InvokeModelWithResponseStream"
+    return named if named in message else "bedrock:InvokeModel"
 
 
 def _resources(model_id: str, region: str) -> list[str]:

@@ -19,6 +19,7 @@ from lambdallm_extension.providers.bedrock.families import Family
 from lambdallm_extension.providers.bedrock.frames import SOURCE, FrameAnswer
 from lambdallm_extension.providers.bedrock.models import family
 from lambdallm_extension.providers.counts import count, nested
+from lambdallm_extension.providers.output_schemas import SchemaAsker
 from lambdallm_extension.providers.readings import fill_whole, load_reply, request_id
 
 TYPE_CHECKING = False
@@ -159,9 +160,15 @@ class BedrockInvoke:
         """Ask through this; see `bedrock.opening`."""
         self.name = api.name
         self._api = api
+        self._schemas = SchemaAsker()
 
     def chat(self, model_id: str, request: ChatRequest, *, deadline_ms: int) -> ChatAnswer:
         """Ask a model; see `model_ports.Provider.chat`."""
+        return self._schemas.ask(
+            model_id, request, lambda asked: self._chat(model_id, asked, deadline_ms)
+        )
+
+    def _chat(self, model_id: str, request: ChatRequest, deadline_ms: int) -> ChatAnswer:
         dialect = invoke_dialect(model_id)
         answer = self._api.post(
             model_id,
@@ -175,6 +182,11 @@ class BedrockInvoke:
 
     def stream(self, model_id: str, request: ChatRequest, *, deadline_ms: int) -> ChatStream:
         """Ask a model for its answer piece by piece; see `model_ports.Provider.stream`."""
+        return self._schemas.ask(
+            model_id, request, lambda asked: self._stream(model_id, asked, deadline_ms)
+        )
+
+    def _stream(self, model_id: str, request: ChatRequest, deadline_ms: int) -> ChatStream:
         dialect = invoke_dialect(model_id)
         return self._api.stream(
             model_id,

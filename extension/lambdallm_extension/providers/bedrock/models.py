@@ -7,7 +7,7 @@ arn:aws:bedrock:eu-west-1:1:inference-profile/eu.anthropic.claude-haiku-4-5-2025
 
 from __future__ import annotations
 
-from lambdallm_extension.providers.models import claude_sampling
+from lambdallm_extension.providers.models import claude_sampling, claude_takes_schema
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,27 @@ _INCLUSIVE_FAMILIES = ("openai.gpt-5.6",)
 """Whose `inputTokens` already count what was read from and written to the cache.
 
 Source: opencode #47296 (309 turns measured), maximhq/bifrost #6942; 2026-10.
+"""
+
+_GRAMMAR_FAMILIES = (
+    "deepseek.v3",
+    "google.gemma-3",
+    "minimax.",
+    "mistral.magistral",
+    "mistral.ministral",
+    "mistral.mistral-large-3",
+    "mistral.voxtral",
+    "moonshot",
+    "nvidia.",
+    "openai.gpt-oss",
+    "qwen.",
+    "zai.",
+)
+"""Whose answers Converse can make follow a schema, beside Claude's. Nova, Llama, Pixtral, Cohere
+and older Mistrals refuse the field.
+
+Source: recorded replies of pydantic-ai (`test_bedrock_native_output_*`), models.dev
+(`structured_output`), refusals quoted in graniet/llm #126 and BerriAI/litellm #27846; 2026-11.
 """
 
 _OPAQUE_RESOURCES = ("application-inference-profile", "prompt-router", "default-prompt-router")
@@ -59,6 +80,12 @@ def sampling(model_id: str) -> Sampling:
     if not name.startswith(_CLAUDE):
         return "both"
     return claude_sampling(name.removeprefix(_MAKER))
+
+
+def takes_schema(model_id: str) -> bool:
+    """Say whether a model's answers can be made to follow a schema; one that is not told cannot."""
+    claude = claude_name(model_id)
+    return claude_takes_schema(claude) if claude else family(model_id).startswith(_GRAMMAR_FAMILIES)
 
 
 def claude_name(model_id: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from lambdallm_extension.errors import InvalidRequestError
 from lambdallm_extension.providers.conversation import conversation, text_of
+from lambdallm_extension.providers.output_schemas import instructed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     Spoken = list[tuple[str, str]]
     """Role and text, oldest first; the last one is the user's."""
 
-_BEYOND_TEXT = ("tools", "output_schema", "reasoning")
+_BEYOND_TEXT = ("tools", "reasoning")
 
 
 def texts_of(model_id: str, request: ChatRequest) -> tuple[str, Spoken]:
@@ -24,6 +25,8 @@ def texts_of(model_id: str, request: ChatRequest) -> tuple[str, Spoken]:
     Raises:
         InvalidRequestError: There is more than texts, or no question at its end.
     """
+    if request.get("output_schema"):
+        request = instructed(request)
     beyond = [name for name in _BEYOND_TEXT if request.get(name)]
     system, turns = conversation(request)
     if beyond or any(

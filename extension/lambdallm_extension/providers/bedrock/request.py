@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from lambdallm_extension.errors import InvalidRequestError
 from lambdallm_extension.providers.bedrock import reasoning
-from lambdallm_extension.providers.bedrock.models import sampling
+from lambdallm_extension.providers.bedrock.models import sampling, takes_schema
 from lambdallm_extension.providers.conversation import conversation
+from lambdallm_extension.providers.output_schemas import grammar, instructed
 from lambdallm_wire import plain_json
 
 TYPE_CHECKING = False
@@ -28,11 +29,16 @@ def encode(model_id: str, request: ChatRequest) -> dict[str, Any]:
     """Make the body.
 
     System messages become the system prompt, neighbours of one role become one message, and
-    parameters that the model does not take are left out (`temperature` goes before `top_p`).
+    parameters that the model does not take are left out (`temperature` goes before `top_p`). A
+    schema that it cannot be held to stands in the system prompt.
 
     Raises:
         InvalidRequestError: Converse would not take the conversation; says which message.
     """
+    schema = request.get("output_schema")
+    held = grammar(schema) if schema and takes_schema(model_id) else None
+    if schema and held is None:
+        request = instructed(request)
     system, turns = conversation(request)
     _check(request)
     if turns[0][0] != "user":
@@ -58,9 +64,8 @@ def encode(model_id: str, request: ChatRequest) -> dict[str, Any]:
         body["additionalModelRequestFields"] = given
     if request.get("service_tier"):
         body["serviceTier"] = {"type": request["service_tier"]}
-    schema = request.get("output_schema")
-    if schema:
-        described = {"schema": plain_json.dumps(schema), "name": SCHEMA_NAME}
+    if held is not None:
+        described = {"schema": plain_json.dumps(held), "name": SCHEMA_NAME}
         structure = {"type": "json_schema", "structure": {"jsonSchema": described}}
         body["outputConfig"] = {"textFormat": structure}
     return body

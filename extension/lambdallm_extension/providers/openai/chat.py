@@ -27,8 +27,13 @@ FINISH_REASONS = {
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
+    "max_tokens": "length",
+    "safety": "content_filter",
 }
-"""Whatever else servers say (`eos`, `abort`, …) is `other`."""
+"""Whatever else servers say (`eos`, `abort`, …) is `other`; the last two are Gemini's, in capitals.
+
+Source: replies quoted in QwenLM/qwen-code #9884, 2026-08.
+"""
 
 _REASONING, _TEXT, _FIRST_TOOL = 0, 1, 2
 """Places of the blocks: chunks have none, and a model thinks before it speaks."""
@@ -111,9 +116,9 @@ class ChunkReading:
 
     def _finish_reason(self, reason: str) -> str:
         """Return it in our words. A tool that had to be called ends with `stop` at OpenAI."""
-        if reason == "stop" and self._ids:
+        if reason.lower() == "stop" and self._ids:
             return "tool_calls"
-        return FINISH_REASONS.get(reason, "other")
+        return FINISH_REASONS.get(reason.lower(), "other")
 
     def _take_delta(self, delta: dict[str, Any], pieces: list[ChatDelta]) -> None:
         # DeepSeek, vLLM and llama.cpp think under the first name, OpenRouter under the second.

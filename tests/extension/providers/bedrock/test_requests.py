@@ -107,7 +107,8 @@ def test_a_schema_for_the_answer(body_of):
     assert form["type"] == "json_schema"
     assert form["structure"]["jsonSchema"] == {
         "name": "answer",
-        "schema": '{"type":"object","properties":{"city":{"type":"string"}},"required":["city"]}',
+        "schema": '{"type":"object","properties":{"city":{"type":"string"}},'
+        '"additionalProperties":false,"required":["city"]}',
     }
 
 

@@ -1,0 +1,5 @@
+"""`lambdallm.core.prompt` of the earlier package."""
+
+from lambdallm._prompt import Prompt
+
+__all__ = ["Prompt"]
