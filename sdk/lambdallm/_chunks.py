@@ -9,7 +9,6 @@ dict, list       an event `data: {…}` in a stream of events, else a line of JS
 from __future__ import annotations
 
 import json
-from types import AsyncGeneratorType, GeneratorType
 
 from lambdallm import _errors, _sse
 from lambdallm._streaming import ChatStream
@@ -54,9 +53,8 @@ class StreamingResponse:
 
 
 def is_stream(value: Any) -> bool:
-    """Say whether a handler's answer, or its body, is made piece by piece."""
-    kinds = (GeneratorType, AsyncGeneratorType, StreamingResponse, ChatStream)
-    return isinstance(value, kinds) or _is_async(value)
+    """Say whether a handler's answer, or its body, is made piece by piece: any iterator is."""
+    return isinstance(value, StreamingResponse) or hasattr(value, "__next__") or _is_async(value)
 
 
 def _is_async(value: Any) -> bool:

@@ -28,7 +28,7 @@ def keep(run: _runs.Run, value: Any, within: Callable[[], AbstractContextManager
     """Return a handler's value whose stream ends the run when it has ended.
 
     Shape of the run's output:
-        {"lambdallm_streamed": [["event", "data: Hel…"], ["text", "lo"], ["json", {…}],
+        {"lambdallm_streamed": [["event", "data: Hel…"], ["text", "lo"], ["json", "{…}"],
         ["bytes", "base64"]], "head": {"statusCode": 200} or null}
 
     Args:
@@ -84,10 +84,12 @@ def _encode(chunk: Any) -> list[Any]:
         return ["text", chunk]
     if isinstance(chunk, (bytes, bytearray, memoryview)):
         return ["bytes", b2a_base64(bytes(chunk), newline=False).decode()]
-    return ["json", chunk]
+    return ["json", plain_json.dumps(chunk)]  # as it is now: what grows is yielded many times
 
 
 def _decode(kind: str, value: Any) -> Any:
     if kind == "event":
         return _sse.Event(value)
+    if kind == "json":
+        return plain_json.loads(value)
     return a2b_base64(value) if kind == "bytes" else value

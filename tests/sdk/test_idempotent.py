@@ -330,6 +330,19 @@ def test_a_body_that_is_a_stream_keeps_its_head() -> None:
     assert (first["statusCode"], first["cookies"], first["body"]) == (201, ["a=1"], "answer 0")
 
 
+def test_what_grows_is_kept_as_it_was_when_it_left() -> None:
+    def tell(event: Any, context: Any) -> Any:
+        growing: dict[str, int] = {}
+        for name in ("a", "b"):
+            growing[name] = 1
+            yield growing
+
+    function = stream_handler(via="function-url")(idempotent(tell))
+    event = post({"a": 1}, **{"idempotency-key": "k"})
+
+    assert [text_of(function, event) for _ in range(2)] == ['{"a": 1}\n{"a": 1, "b": 1}\n'] * 2
+
+
 def test_a_coroutines_stream_is_kept_too() -> None:
     async def tell(event: Any, context: Any) -> Any:
         async for piece in context.astream("Go on."):

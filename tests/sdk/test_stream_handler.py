@@ -195,6 +195,14 @@ def test_a_body_that_is_a_models_answer(model: MockProvider) -> None:
     assert body_of(ask(alone)) == "Four."
 
 
+@pytest.mark.parametrize("make", [iter, lambda pieces: map(str, pieces)])
+def test_a_body_that_is_any_iterator(make: Callable[..., Any]) -> None:
+    def tell(event: Any, context: Any) -> Any:
+        return {"statusCode": 200, "body": make(["a", "b"])}
+
+    assert body_of(ask(tell)) == "ab"
+
+
 def test_the_earlier_packages_response() -> None:
     made = StreamingResponse((piece for piece in ("a", "b")), {"kept": 1})
 

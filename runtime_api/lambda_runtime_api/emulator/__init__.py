@@ -39,10 +39,9 @@ own emulator can be asked, both are compared in `tests/e2e/test_agreement.py`,
 """
 
 from lambda_runtime_api.emulator.environment import Environment
-from lambda_runtime_api.emulator.lifecycle import Invocation
 from lambda_runtime_api.emulator.logs import LogLine
 from lambda_runtime_api.emulator.runtimes import RuntimeNotFoundError
-from lambda_runtime_api.emulator.streams import InvocationStream, StreamError
+from lambda_runtime_api.emulator.streams import Invocation, InvocationStream, StreamError
 
 __all__ = [
     "Environment",

@@ -15,9 +15,8 @@ from lambda_runtime_api.emulator.http_front import HttpFront, Rules
 
 if TYPE_CHECKING:
     from lambda_runtime_api.emulator.environment import Environment
-    from lambda_runtime_api.emulator.lifecycle import Invocation
     from lambda_runtime_api.emulator.server import Answer
-    from lambda_runtime_api.emulator.streams import InvocationStream
+    from lambda_runtime_api.emulator.streams import Invocation, InvocationStream
     from lambda_runtime_api.http1 import Request
 
 TransferMode = Literal["BUFFERED", "STREAM"]

@@ -39,9 +39,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from types import TracebackType
 
-    from lambda_runtime_api.emulator.lifecycle import Invocation
     from lambda_runtime_api.emulator.runtimes import PythonRuntime
-    from lambda_runtime_api.emulator.streams import Receiver
+    from lambda_runtime_api.emulator.streams import Invocation, Receiver
 
 INIT_SECONDS = 10.0
 """How long the Init phase may take; then, or when it fails, it runs again inside the invocation.

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lambda_runtime_api.emulator.environment import Environment
-    from lambda_runtime_api.emulator.lifecycle import Invocation
-    from lambda_runtime_api.emulator.streams import InvocationStream
+    from lambda_runtime_api.emulator.streams import Invocation, InvocationStream
     from lambda_runtime_api.http1 import Request
 
 OCTETS = "application/octet-stream"

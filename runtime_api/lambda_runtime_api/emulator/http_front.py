@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from lambda_runtime_api.emulator.environment import Environment
-    from lambda_runtime_api.emulator.lifecycle import Invocation
     from lambda_runtime_api.emulator.server import Body
-    from lambda_runtime_api.emulator.streams import InvocationStream
+    from lambda_runtime_api.emulator.streams import Invocation, InvocationStream
     from lambda_runtime_api.http1 import Request
 
 HTTP_OK = 200

@@ -7,7 +7,6 @@ INVOKE fails, or times out: the caller is told ─► reset ─► next INVOKE b
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
@@ -17,11 +16,12 @@ from lambda_runtime_api.emulator.confinement import MB_PER_CPU
 from lambda_runtime_api.emulator.platform_events import TIMED_OUT, Bill, Done
 from lambda_runtime_api.emulator.responses import Response, problem_payload
 from lambda_runtime_api.emulator.snapshots import RESTORE_SECONDS
+from lambda_runtime_api.emulator.streams import Invocation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lambda_runtime_api.emulator.logs import LogLine, LogPump
+    from lambda_runtime_api.emulator.logs import LogPump
     from lambda_runtime_api.emulator.moves import Fault
     from lambda_runtime_api.emulator.streams import Receiver
     from lambda_runtime_api.emulator.variables import Function
@@ -30,28 +30,6 @@ _PASSED_ON = (
     ("x-amz-client-context", "Lambda-Runtime-Client-Context"),
     ("x-amz-tenant-id", "Lambda-Runtime-Aws-Tenant-Id"),
 )
-
-
-class Invocation(NamedTuple):
-    """What the caller of a function gets, and what was seen of it."""
-
-    request_id: str
-    payload: bytes
-    error_type: str | None
-    """None for an answer; an exception's name, or Lambda's (`Runtime.ExitError`), for an error."""
-    cold: bool
-    """Whether the processes were started for this invocation."""
-    init_ms: float | None
-    """Duration of the Init phase; None when warm, and when it was part of the invocation."""
-    duration_ms: float
-    """From the event to the answer, without what extensions do after it."""
-    logs: list[LogLine]
-    """What was printed meanwhile; it grows until `Environment.wait_until_idle` returns."""
-
-    def json(self) -> object:
-        """Decode the payload."""
-        value: object = json.loads(self.payload)
-        return value
 
 
 class Call(NamedTuple):

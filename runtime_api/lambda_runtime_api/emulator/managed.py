@@ -24,7 +24,6 @@ from uuid import uuid4
 
 from lambda_runtime_api.emulator.api import LOGS_PATH, Api, not_found
 from lambda_runtime_api.emulator.lifecycle import (
-    Invocation,
     as_told_to_the_runtime,
     new_trace,
     produced_bytes,
@@ -35,6 +34,7 @@ from lambda_runtime_api.emulator.platform_events import TIMED_OUT, Done
 from lambda_runtime_api.emulator.responses import ERROR_TYPE, Response
 from lambda_runtime_api.emulator.server import Answer
 from lambda_runtime_api.emulator.states import Life
+from lambda_runtime_api.emulator.streams import Invocation
 from lambda_runtime_api.emulator.variables import MANAGED_INSTANCES
 
 if TYPE_CHECKING:

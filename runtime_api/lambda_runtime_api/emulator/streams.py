@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lambda_runtime_api.emulator.lifecycle import Invocation
+    from lambda_runtime_api.emulator.logs import LogLine
 
 PAYLOAD_MAX_BYTES = 6_291_556
 """6 MB and 100 bytes. Source: the message of the error `Function.ResponseSizeTooLarge`."""
@@ -34,6 +34,28 @@ class StreamError(NamedTuple):
     """An exception's name, or Lambda's (`Runtime.TruncatedResponse`)."""
     body: object
     """What is said of it: decoded JSON, else text."""
+
+
+class Invocation(NamedTuple):
+    """What the caller of a function gets, and what was seen of it."""
+
+    request_id: str
+    payload: bytes
+    error_type: str | None
+    """None for an answer; an exception's name, or Lambda's (`Runtime.ExitError`), for an error."""
+    cold: bool
+    """Whether the processes were started for this invocation."""
+    init_ms: float | None
+    """Duration of the Init phase; None when warm, and when it was part of the invocation."""
+    duration_ms: float
+    """From the event to the answer, without what extensions do after it."""
+    logs: list[LogLine]
+    """What was printed meanwhile; it grows until `Environment.wait_until_idle` returns."""
+
+    def json(self) -> object:
+        """Decode the payload."""
+        value: object = json.loads(self.payload)
+        return value
 
 
 class Receiver:
