@@ -40,49 +40,75 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     before = _event.set(_handled.number_here())
     try:
         return loop.run_until_complete(coroutine)
+    except asyncio.CancelledError as error:  # by itself: nobody else knows its task
+        message = "The handler's task was cancelled, by itself or by what it has waited for."
+        raise RuntimeError(message) from error  # no end of the process, as of a BaseException
     finally:
         _event.reset(before)
 
 
 def iterate(made_by: AsyncIterator[Any]) -> Generator[Any, None, None]:
-    """Yield what an asynchronous iterator yields, on the process's loop.
+    """Yield what an asynchronous iterator yields, on the process's loop."""
+    steps = _Steps(made_by)
+    try:
+        while (piece := run(steps.take())) is not None:
+            yield piece[0]
+    finally:
+        run(steps.leave())
 
-    One task reads it from its first to its last piece, so that it keeps its context variables; it
-    goes on while the next piece is waited for, and stands still in between.
+
+class _Steps:
+    """An asynchronous iterator, step by step.
+
+    One task reads it from its first to its last piece, so that it keeps its context variables. It
+    stands still at each piece until the next one is wanted: what is yielded leaves before more is
+    made, and who lets go finds it at its `yield`.
     """
-    handed: asyncio.Queue[Any] = asyncio.Queue(1)
-    reading: list[asyncio.Task[None]] = []
 
-    async def read() -> None:
-        try:
-            async for piece in made_by:
-                await handed.put((piece,))
-        finally:
-            close = getattr(made_by, "aclose", None)
-            if close is not None:
-                await close()
+    def __init__(self, made_by: AsyncIterator[Any]) -> None:
+        """Begin nothing yet."""
+        self._made_by = made_by
+        self._handed: asyncio.Queue[tuple[Any]] = asyncio.Queue(1)
+        self._wanted = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._left = False
 
-    async def take() -> Any:
-        if not reading:
-            reading.append(asyncio.get_running_loop().create_task(read()))
-        taking = asyncio.ensure_future(handed.get())
-        await asyncio.wait({taking, *reading}, return_when=asyncio.FIRST_COMPLETED)
+    async def take(self) -> tuple[Any] | None:
+        """Return the next piece, None at the end; raise what it raises."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._read())
+        else:
+            self._wanted.set()
+        taking = asyncio.ensure_future(self._handed.get())
+        await asyncio.wait({taking, self._task}, return_when=asyncio.FIRST_COMPLETED)
         if taking.done():
             return taking.result()
         taking.cancel()
-        await reading[0]  # raises what it has raised
+        await self._task  # raises what it has raised
         return None
 
-    async def stop() -> None:
-        for task in reading:
-            task.cancel()
-            await asyncio.wait({task})
+    async def leave(self) -> None:
+        """End it where it stands; raise what it raises in its turn."""
+        self._left, task = True, self._task
+        if task is None or task.done():
+            return
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.result()
 
-    try:
-        while (piece := run(take())) is not None:
-            yield piece[0]
-    finally:
-        run(stop())
+    async def _read(self) -> None:
+        try:
+            async for piece in self._made_by:
+                if self._left:  # it has not heeded that
+                    break
+                self._handed.put_nowait((piece,))
+                await self._wanted.wait()
+                self._wanted.clear()
+        finally:
+            close = getattr(self._made_by, "aclose", None)
+            if close is not None:
+                await close()
 
 
 async def in_thread(call: Callable[[], T]) -> T:

@@ -9,13 +9,14 @@ dict, list       an event `data: {…}` in a stream of events, else a line of JS
 from __future__ import annotations
 
 import json
+import sys
 
 from lambdallm import _errors, _sse
 from lambdallm._streaming import ChatStream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from typing import Any
 
 TEXT = "text/plain; charset=utf-8"
@@ -62,25 +63,36 @@ def _is_async(value: Any) -> bool:
 
 
 class Chunks:
-    """An iterator over a body's chunks, and the end of what makes them."""
+    """An iterator over a body's chunks, and the end of what makes them.
+
+    Attributes:
+        returned: What a generator has returned at its end, None for most.
+    """
 
     def __init__(self, body: Any) -> None:
         """Read a body that `is_stream`, of coroutines too."""
         self._made_by = body
+        streaming = sys.modules.get("lambdallm._async_streaming")
+        self._answers = isinstance(body, ChatStream) or (
+            streaming is not None and isinstance(body, streaming.AsyncChatStream)
+        )
         if _is_async(body):
             from lambdallm import _async
 
             self._made_by = body = _async.iterate(body)
-        self._chunks: Iterator[Any] = iter(body)
-        self._answers = isinstance(body, ChatStream)
+        self.returned: Any = None
+        self._chunks = self._through(iter(body))
 
     def __iter__(self) -> Iterator[Any]:
         return self._chunks
 
     def close(self) -> None:
         """Let go: a generator sees `GeneratorExit` at its `yield`."""
-        _close(self._chunks)
+        self._chunks.close()
         _close(self._made_by)
+
+    def _through(self, chunks: Any) -> Generator[Any, None, None]:
+        self.returned = yield from chunks
 
     def content_type_of(self, first: Any) -> str:
         """Return the content type that a first chunk means, where nobody has named one."""
@@ -97,7 +109,14 @@ class Chunks:
             OutputError: It is nothing that can be sent.
         """
         if isinstance(chunk, str):
-            if self._answers and chunk and content_type.startswith("text/event-stream"):
+            events = content_type.startswith("text/event-stream")
+            if isinstance(chunk, _sse.Event) and content_type and not events:
+                message = (
+                    f"sse(…) was yielded in an answer of {content_type}, in which nobody reads "
+                    "events: yield it first, or say content_type='text/event-stream'."
+                )
+                raise _errors.OutputError(message)
+            if self._answers and chunk and events:
                 chunk = _sse.sse(chunk)
             data: bytes = chunk.encode("utf-8", "replace")
             return data
@@ -116,7 +135,8 @@ def _encode_json(chunk: Any, content_type: str) -> bytes:
     try:
         if content_type.startswith("text/event-stream"):
             return _sse.sse(chunk).encode("utf-8", "replace")
-        return json.dumps(chunk, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        text = json.dumps(chunk, ensure_ascii=False, allow_nan=False)
+        return text.encode("utf-8", "replace") + b"\n"
     except (TypeError, ValueError) as error:
         message = f"What was yielded is no JSON: {error}."
         raise _errors.OutputError(message) from error

@@ -100,6 +100,11 @@ class LambdaLLMContext(Spends, HasSteps, AsksStructured, Pushes, StartsResponse)
         return int(left) if isinstance(left, (int, float)) else WITHOUT_LIMIT_MS
 
     @property
+    def usable_time_ms(self) -> int:
+        """Milliseconds until `timeout_buffer` begins."""
+        return max(0, self.remaining_time_ms - self._reserve_ms)
+
+    @property
     def should_checkpoint(self) -> bool:
         """Whether no more than `timeout_buffer` is left, so that no model is asked any more."""
         return self.remaining_time_ms < self._reserve_ms

@@ -4,13 +4,18 @@
     ```json …``` with a sentence before it         in a fence
     Here is the JSON: {"n": 1} Let me know …       anywhere else
 
-Of several, the first counts that fits; if none does, the first there is.
+Of several, the first counts that fits; if none does, the first there is. What a model has thought
+before it (`<think>…</think>`) is none of it.
+
+A part is never taken for the whole: where an object cannot be read, nothing within it counts, and
+where it does not end (the answer was cut), nothing behind its beginning.
 """
 
 from __future__ import annotations
 
 import re
 from json import JSONDecoder
+from math import isfinite
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +23,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 _FENCE = re.compile(r"```[A-Za-z0-9_-]*[ \t]*\r?\n?(.*?)```", re.DOTALL)
-_BEGINNING = re.compile(r"[{\[]")
+_THOUGHT = re.compile(r"\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
+_BEGINNING = re.compile(r"```|[{\[]")
+_BRACE = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\Z)|[{}\[\]]', re.DOTALL)
+"""A brace, or a string, whose braces are text."""
 
 TRIED_MAX = 200
 """Places where JSON might begin. An answer that is full of braces is none, and takes no longer."""
@@ -29,7 +37,15 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(message)
 
 
-_decoder = JSONDecoder(parse_constant=_refuse_constant)
+def _number(digits: str) -> float:
+    number = float(digits)
+    if not isfinite(number):
+        _refuse_constant(digits)
+    return number
+
+
+_decoder = JSONDecoder(parse_constant=_refuse_constant, parse_float=_number, strict=False)
+"""It takes line breaks in strings, as models write them."""
 
 
 def find(text: str, fits: Callable[[Any], bool]) -> Any:
@@ -55,18 +71,45 @@ def find(text: str, fits: Callable[[Any], bool]) -> Any:
 
 
 def _values(text: str) -> Iterator[Any]:
+    text = _THOUGHT.sub("", text, count=1) if _THOUGHT.match(text) else text
     yield from _whole(text)
-    for fence in _FENCE.finditer(text):
-        yield from _whole(fence[1])
+    found = list(_pieces(text))
+    yield from (value for fenced, value in found if fenced)
+    yield from (value for fenced, value in found if not fenced)
+
+
+def _pieces(text: str) -> Iterator[tuple[bool, Any]]:
+    """Return what stands in a text, and whether it fills a fence."""
     at = tried = 0
     while tried < TRIED_MAX and (begun := _BEGINNING.search(text, at)) is not None:
         tried += 1
-        try:
-            value, at = _decoder.raw_decode(text, begun.start())
-        except (ValueError, RecursionError):
+        fence = _FENCE.match(text, begun.start())
+        if fence is not None:
+            whole = [*_whole(fence[1])]
+            yield from ((True, value) for value in whole)
+            at = begun.end() if not whole else fence.end()
+        elif begun[0] == "```":
             at = begun.end()
         else:
-            yield value
+            try:
+                value, at = _decoder.raw_decode(text, begun.start())
+            except (ValueError, RecursionError):
+                at = _end(text, begun.start())
+            else:
+                yield False, value
+
+
+def _end(text: str, at: int) -> int:
+    """Return where what begins with a brace ends, the text's end where it does not."""
+    depth = 0
+    for found in _BRACE.finditer(text, at):
+        if found[0] in "{[":
+            depth += 1
+        elif found[0] in "}]":
+            depth -= 1
+        if not depth:
+            return found.end()
+    return len(text)
 
 
 def _whole(text: str) -> Iterator[Any]:

@@ -87,11 +87,10 @@ def handler(  # noqa: PLR0913, PLR0917 - the earlier package's signature
     Raises:
         ConfigurationError: An argument is not what it has to be.
     """
-    if callable(model) and not isinstance(model, type):
-        return handler()(model)
-    return decorating(
+    function = model if callable(model) and not isinstance(model, type) else None
+    decorate = decorating(
         {
-            "model": model,
+            "model": None if function is not None else model,
             "timeout_strategy": timeout_strategy,
             "timeout_buffer": timeout_buffer,
             "max_retries": max_retries,
@@ -106,6 +105,7 @@ def handler(  # noqa: PLR0913, PLR0917 - the earlier package's signature
             "cost_headers": cost_headers,
         }
     )
+    return decorate if function is None else decorate(function)
 
 
 def decorating(

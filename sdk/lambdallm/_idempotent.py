@@ -124,7 +124,7 @@ def _do(run: _runs.Run, function: Callable[..., Any], event: Any, context: _step
         if _is_stream(value):
             from lambdallm import _kept_streams
 
-            return _kept_streams.keep(run, value, lambda: _runs.within(scope))
+            return _kept_streams.keep(run, value, context, lambda: _runs.within(scope))
         output = _runs.encode(value, "What an idempotent handler answers")
     except BaseException as error:
         run.close("failed", error=f"{type(error).__name__}: {error}"[:1_000])

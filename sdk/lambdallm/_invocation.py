@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from lambdallm._delivery import Answer, Delivery
+    from lambdallm._delivery import Delivery
     from lambdallm._models import ModelConfig
+    from lambdallm._outgoing import Answer
     from lambdallm._schema import Schema
     from lambdallm._session import Session
 
@@ -105,6 +106,8 @@ class Invocation:
         finally:
             _handled.end(handled)
             _by_hand.end_abandoned()
+            if answer is not None:
+                answer.close()
         told = self._options.cost_headers or context.work.spent.is_to_be_told
         if incoming.shape == "http" and told and not self._begun:
             cost, request_id = context.closing_cost_pico_usd(), context.work.request_id
@@ -200,13 +203,22 @@ class Invocation:
             from lambdallm import _chain_answers
 
             value = _chain_answers.of_result(value, incoming)
-        if not _is_stream(value):
-            return _responses.from_value(value, incoming, new_session_id=session_id)
-        if self._answer is None:
-            message = "This handler yields: decorate it with @stream_handler(via=…), not @handler."
-            raise _errors.ConfigurationError(message)
-        headers = {} if session_id is None else {_responses.SESSION_HEADER: session_id}
-        return self._answer.pump(value, headers)
+        answer = self._answer
+        if _is_stream(value):
+            if answer is None:
+                message = (
+                    "This handler yields: decorate it with @stream_handler(via=…), not @handler."
+                )
+                raise _errors.ConfigurationError(message)
+            headers = {} if session_id is None else {_responses.SESSION_HEADER: session_id}
+            sent = answer.pump(value, headers)
+            if answer.returned is None:
+                return sent
+            value = answer.returned
+        response = _responses.from_value(value, incoming, new_session_id=session_id)
+        if answer is not None:
+            answer.check(response)
+        return response
 
     def _end(self, outcome: str, error_code: str, *, run_outcome: str = "") -> None:
         """End the unit of work, and before it what belongs to it.

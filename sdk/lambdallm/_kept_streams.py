@@ -24,23 +24,26 @@ def body_of(value: Any) -> Any:
     return body if is_stream(body) else None
 
 
-def keep(run: _runs.Run, value: Any, within: Callable[[], AbstractContextManager[Any]]) -> Any:
+def keep(
+    run: _runs.Run, value: Any, context: Any, within: Callable[[], AbstractContextManager[Any]]
+) -> Any:
     """Return a handler's value whose stream ends the run when it has ended.
 
     Shape of the run's output:
-        {"lambdallm_streamed": [["event", "data: Hel…"], ["text", "lo"], ["json", "{…}"],
-        ["bytes", "base64"]], "head": {"statusCode": 200} or null}
+        {"lambdallm_streamed": [["event", "data: Hel…", "Hel"], ["text", "lo"], ["json", "{…}"],
+        ["bytes", "base64"]], "head": {"statusCode": 200, …}}
 
     Args:
         run: Of the event.
         value: A stream, or a dict whose body is one.
+        context: Of the event; what it has said of the answer's head is kept, too.
         within: Opens the scope in which the stream is made.
     """
-    head = None
+    head: dict[str, Any] = {}
     if isinstance(value, dict):
         head = {name: field for name, field in value.items() if name != "body"}
-    stream = _recorded(run, body_of(value), head, within)
-    return stream if head is None else {**head, "body": stream}
+    stream = _recorded(run, body_of(value), head, context, within)
+    return {**head, "body": stream} if isinstance(value, dict) else stream
 
 
 def replay(output: str) -> Any:
@@ -49,23 +52,28 @@ def replay(output: str) -> Any:
     if not isinstance(kept, dict) or _STREAMED not in kept:
         return kept
     stream = (_decode(*chunk) for chunk in kept[_STREAMED])
-    return stream if kept["head"] is None else {**kept["head"], "body": stream}
+    return {**kept["head"], "body": stream} if kept["head"] else stream
 
 
 def _recorded(
     run: _runs.Run,
     body: Any,
-    head: dict[str, Any] | None,
+    head: dict[str, Any],
+    context: Any,
     within: Callable[[], AbstractContextManager[Any]],
-) -> Generator[Any, None, None]:
+) -> Generator[Any, None, Any]:
     kept = []
     chunks = Chunks(body)
     try:
         with within():
             for chunk in chunks:
+                if context.response_head is not None:  # until the first one has left
+                    head = {**context.response_head.to_response(), **head}
                 kept.append(_encode(chunk))
                 yield chunk
-        output = _runs.encode({_STREAMED: kept, "head": head}, "What an idempotent handler answers")
+        returned = None if kept else chunks.returned
+        said = {_STREAMED: kept, "head": head} if returned is None else returned
+        output = _runs.encode(said, "What an idempotent handler answers")
     except GeneratorExit:  # its reader has gone, and it was cancelled: who comes again begins anew
         run.close("interrupted", error="its reader has gone")
         raise
@@ -75,11 +83,12 @@ def _recorded(
     finally:
         chunks.close()
     run.close("completed", output=output)
+    return returned
 
 
 def _encode(chunk: Any) -> list[Any]:
     if isinstance(chunk, _sse.Event):
-        return ["event", str(chunk)]
+        return ["event", str(chunk), chunk.text]
     if isinstance(chunk, str):
         return ["text", chunk]
     if isinstance(chunk, (bytes, bytearray, memoryview)):
@@ -87,9 +96,11 @@ def _encode(chunk: Any) -> list[Any]:
     return ["json", plain_json.dumps(chunk)]  # as it is now: what grows is yielded many times
 
 
-def _decode(kind: str, value: Any) -> Any:
+def _decode(kind: str, value: Any, text: str = "") -> Any:
     if kind == "event":
-        return _sse.Event(value)
+        event = _sse.Event(value)
+        event.text = text
+        return event
     if kind == "json":
         return plain_json.loads(value)
     return a2b_base64(value) if kind == "bytes" else value

@@ -284,6 +284,19 @@ def substitute(template: str, variables: Mapping[str, Any]) -> str:
     )
 
 
+def names_in(prompt: Any) -> set[str]:
+    """Return the names that a prompt has a place for, as `substitute` finds them."""
+    if not isinstance(prompt, str) or isinstance(prompt, History):
+        return set()
+    try:
+        fields = [*formatter_parser(prompt)]
+    except ValueError:
+        fields = [("", None, "{", None)]
+    if any("{" in (spec or "") for _, _, spec, _ in fields):
+        return set(_VARIABLE.findall(prompt))
+    return {name for _, name, _, _ in fields if name}
+
+
 def _is_format(template: str, variables: Mapping[str, Any]) -> bool:
     try:
         return all(

@@ -7,22 +7,21 @@
     class Book(pydantic.BaseModel)           whoever has pydantic         a Book
 
 A model is told the JSON schema of it; its answer is held against that, and against the class.
-`_type_hints` knows what types come to.
+`_type_hints` knows what types come to, `_type_values` what values do.
 """
 
 from __future__ import annotations
 
-from lambdallm import _errors, _type_hints
+from lambdallm import _errors, _type_hints, _type_values
 from lambdallm._schema import Schema
+from lambdallm._schema_faults import Path
+from lambdallm._schema_keywords import Checking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
-    from lambdallm._schema_keywords import Faults
-
-    Build = Callable[[Any], Any]
+    from lambdallm._schema_faults import Faults
 
 
 class OutputSchema:
@@ -32,27 +31,40 @@ class OutputSchema:
         json_schema: What the model is told.
     """
 
-    def __init__(self, json_schema: dict[str, Any], schema: Schema | None, build: Build) -> None:
+    def __init__(self, json_schema: dict[str, Any], schema: Schema | None, hint: Any) -> None:
         """Keep what `of` has made.
 
         Args:
             json_schema: What the model is told.
-            schema: What its answer is held against; None where `build` does that.
-            build: Makes what is returned of a JSON value; a ValueError says what is wrong with it.
+            schema: What its answer is held against; None where the hint's class does that alone.
+            hint: The types that make of a JSON value what is returned.
         """
         self.json_schema = json_schema
         self._schema = schema
-        self._build = build
+        self._hint = hint
 
-    def read(self, value: Any) -> tuple[Any, Faults]:
+    def read(self, value: Any, name: str = "answer") -> tuple[Any, Faults]:
         """Return what a JSON value comes to, and what is wrong with it; one of the two."""
-        faults = [] if self._schema is None else self._schema.faults(value, "answer")
+        faults = [] if self._schema is None else self._schema.faults(value, name)
         if faults:
             return None, faults
         try:
-            return self._build(value), []
-        except (ValueError, TypeError) as error:
-            return None, _told_by(error)
+            return _type_values.build(self._hint, value, Path(name, name)), []
+        except _type_values.NotTakenError as error:
+            return None, error.faults
+
+    @property
+    def beginnings(self) -> str:
+        """What JSON of this shape may begin with, among `{` and `[`."""
+        schema: Any = self.json_schema
+        seen = set()
+        while "$ref" in schema and schema["$ref"] not in seen:
+            seen.add(schema["$ref"])
+            schema = Checking(self.json_schema, None).find(schema["$ref"])
+            if not isinstance(schema, dict):
+                return "{["
+        kind = schema.get("type", "object" if "properties" in schema else "")
+        return {"object": "{", "array": "["}.get(str(kind), "{[")
 
 
 def of(shape: Any) -> OutputSchema:
@@ -64,45 +76,15 @@ def of(shape: Any) -> OutputSchema:
     if isinstance(shape, OutputSchema):
         return shape
     if _type_hints.is_pydantic(shape):
-        return OutputSchema(
-            dict(shape.model_json_schema()), None, _type_hints.pydantic_builder(shape)
-        )
-    if isinstance(shape, type):
-        schema = _type_hints.schema_of_class(shape)
-        hint: Any = shape
-    elif _type_hints.are_fields(shape):
-        schema, hint = _type_hints.schema_of_fields(shape), dict
-    elif isinstance(shape, dict):
-        return OutputSchema(dict(shape), Schema(shape, "output_schema"), _as_it_is)
-    else:
-        message = (
-            "output_schema takes a dict of fields with their types, a JSON schema, a dataclass, a "
-            f"TypedDict or a pydantic model, not {shape!r:.100}."
-        )
-        raise _errors.ConfigurationError(message)
-    open_schema = Schema(schema, "output_schema")
-    return OutputSchema(
-        _type_hints.closed(schema), open_schema, lambda value: _type_hints.build(hint, value)
+        return OutputSchema(_type_hints.closed(shape.model_json_schema()), None, shape)
+    if isinstance(shape, type) or _type_hints.are_fields(shape):
+        told = _type_hints.closed(_type_hints.schema_of(shape))
+        held = _type_hints.schema_of(shape, opaque=True)
+        return OutputSchema(told, Schema(held, "output_schema"), shape)
+    if isinstance(shape, dict):
+        return OutputSchema(dict(shape), Schema(shape, "output_schema"), object)
+    message = (
+        "output_schema takes a dict of fields with their types, a JSON schema, a dataclass, a "
+        f"TypedDict or a pydantic model, not {shape!r:.100}."
     )
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-def _told_by(error: Exception) -> Faults:
-    """Return what a class says of a value that it does not take; pydantic names each field.
-
-    Its words may repeat the value, so that they stand apart from what is logged.
-    """
-    told = getattr(error, "errors", None)
-    if not callable(told):
-        return [{"field": "answer", "detail": "is not taken by its class", "said": str(error)}]
-    return [
-        {
-            "field": ".".join(["answer", *map(str, each.get("loc", ()))]),
-            "detail": "is not taken by its class",
-            "said": str(each.get("msg", "")),
-        }
-        for each in told()
-    ]
+    raise _errors.ConfigurationError(message)

@@ -12,6 +12,7 @@ the text is no JSON, what came before stays; whether the whole is right says who
 from __future__ import annotations
 
 import re
+from math import isfinite
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _PLAIN = re.compile(r'[^"\\]+')
 _SPACE = re.compile(r"[ \t\r\n]+")
 _SCALAR = re.compile(r"[^\s,\]}]+")
-_OPENING = re.compile(r"[{\[]")
+_THOUGHT, _THOUGHT_END = "<think>", "</think>"
 
 _ESCAPES = {
     '"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t",
@@ -49,12 +50,14 @@ class PartialJson:
         ended: Whether it is whole, or is none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, beginnings: str = "{[") -> None:
+        """Read a value that begins with one of these braces, behind what a model has thought."""
         self.value: Any = None
         self.ended = False
+        self._opening = re.compile(f"[{re.escape(beginnings)}]")
         self._stack: list[Any] = []
         self._keys: list[str | None] = []
-        self._state = self._before
+        self._state = self._first
         self._left = ""
         self._string = ""
 
@@ -76,8 +79,28 @@ class PartialJson:
             self.ended = True
         return self._changed
 
+    def _first(self, text: str, at: int) -> int:
+        at = _past_space(text, at)
+        if at == len(text):
+            return at
+        if text.startswith(_THOUGHT, at):
+            self._state = self._thought
+        elif _THOUGHT.startswith(text[at:]):
+            return -1
+        else:
+            self._state = self._before
+        return at
+
+    def _thought(self, text: str, at: int) -> int:
+        end = text.find(_THOUGHT_END, at)
+        if end < 0:
+            kept = len(_THOUGHT_END) - 1  # its end may have begun
+            return len(text) - kept if len(text) - at > kept else -1
+        self._state = self._before
+        return end + len(_THOUGHT_END)
+
     def _before(self, text: str, at: int) -> int:
-        found = _OPENING.search(text, at)
+        found = self._opening.search(text, at)
         if found is None:
             return len(text)
         self._open(text[found.start()])
@@ -222,9 +245,12 @@ def _read(word: str) -> Any:
     if word in _WORDS:
         return _WORDS[word]
     try:
-        return float(word) if any(sign in word for sign in ".eE") else int(word)
+        number = float(word) if any(sign in word for sign in ".eE") else int(word)
     except ValueError as error:
         raise _BrokenError from error
+    if isinstance(number, float) and not isfinite(number):
+        raise _BrokenError
+    return number
 
 
 def _piece(text: str, at: int) -> tuple[str, int]:

@@ -33,6 +33,10 @@ _FIELDS = (
 )  # fmt: skip
 
 
+_REPAIRS_MAX = 3
+"""See `_structured_answers`, which is not read before a prompt asks."""
+
+
 class Prompt:
     """One prompt, of one version. Nothing of it changes.
 
@@ -73,8 +77,10 @@ class Prompt:
             repair: See `context.invoke_structured`.
 
         Raises:
-            ConfigurationError: A schema or the model is none.
+            ConfigurationError: A schema or the model is none, or a number is not as it has to be.
         """
+        _refuse_number("max_tokens", max_tokens, 1, None)
+        _refuse_number("repair", repair, 0, _REPAIRS_MAX)
         self.template = template
         self.input_schema = input_schema
         self.output_schema = output_schema
@@ -85,7 +91,7 @@ class Prompt:
         self.name = name
         self.description = description
         self.version = version
-        self.tags = [*tags]
+        self.tags = _tags(tags)
         self.repair = repair
         self.versions: tuple[str, ...] = (version,)
         self._model = None if model is None else resolve(model)
@@ -99,7 +105,7 @@ class Prompt:
             InvalidRequestError: They are not what `input_schema` says; with every field at fault.
         """
         if self._input is not None:
-            faults = self._input.read(variables)[1]
+            faults = self._input.read(variables, "input")[1]
             if faults:
                 self._refuse(faults)
         return _messages.substitute(self.template, variables)
@@ -145,12 +151,10 @@ class Prompt:
         return given
 
     def _refuse(self, faults: list[dict[str, str]]) -> None:
-        named = [
-            {**fault, "field": fault["field"].replace("answer", "input", 1)} for fault in faults
-        ]
-        listed = "; ".join(f"{fault['field']} {fault['detail']}" for fault in named)
-        message = f"{self!r} was not given what it needs: {listed}."
-        raise _errors.InvalidRequestError(message, errors=named)
+        from lambdallm._schema_faults import in_full, in_sentence
+
+        message = f"{self!r} was not given what it needs: {in_sentence(faults)}."
+        raise _errors.InvalidRequestError(message, errors=in_full(faults))
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON, without what was not given. A class becomes its JSON schema."""
@@ -184,7 +188,7 @@ class Prompt:
             if name in fields:
                 fields[name] = _read(fields[name])
         prompt = cls(**fields)
-        if versions:
+        if isinstance(versions, (list, tuple)) and versions:
             prompt.versions = tuple(versions)
         return prompt
 
@@ -205,6 +209,21 @@ class Prompt:
 
     def __repr__(self) -> str:
         return f"Prompt({self.name or self.template[:40]!r}, version={self.version!r})"
+
+
+def _tags(given: Sequence[str]) -> list[str]:
+    """Return tags, which a file may have in one line."""
+    if isinstance(given, str):
+        return [each.strip() for each in given.split(",") if each.strip()]
+    return [*given]
+
+
+def _refuse_number(name: str, given: object, least: int, most: int | None) -> None:
+    if type(given) is int and given >= least and (most is None or given <= most):
+        return
+    bounds = f"from {least} on" if most is None else f"from {least} to {most}"
+    message = f"A prompt's {name} is a whole number {bounds}, not {given!r:.100}."
+    raise _errors.ConfigurationError(message)
 
 
 def _here() -> Any:

@@ -48,20 +48,32 @@ def pick(fields: dict[str, Any], version: str | None, path: str) -> dict[str, An
     Raises:
         ConfigurationError: There is no such version, or none is active.
     """
-    versions = fields.get("versions")
     shared = {name: each for name, each in fields.items() if name not in ("versions", "active")}
+    versions = fields.get("versions")
     if versions is None:
         own = shared.get("version", "1.0.0")
         versions, active = {own: {}}, own
     else:
+        _refuse_versions(versions, path)
         active = fields.get("active") or (next(iter(versions)) if len(versions) == 1 else None)
     chosen = active if version is None else version
-    if not isinstance(versions, dict) or chosen not in versions:
-        known = ", ".join(versions) if isinstance(versions, dict) else "none"
+    if chosen not in versions:
         asked = "names none of them in `active`" if chosen is None else f"has no version {chosen!r}"
-        message = f"{path} {asked}. It holds: {known}."
+        message = f"{path} {asked}. It holds: {', '.join(map(str, versions))}."
         raise _errors.ConfigurationError(message)
     return {**shared, "version": chosen, **(versions[chosen] or {}), "versions": [*versions]}
+
+
+def _refuse_versions(versions: Any, path: str) -> None:
+    if not isinstance(versions, dict):
+        message = (
+            f"{path}: `versions` has to hold prompts by their versions, not {versions!r:.100}."
+        )
+        raise _errors.ConfigurationError(message)
+    for name, fields in versions.items():
+        if not (fields is None or isinstance(fields, dict)):
+            message = f"{path}: version {name} has to hold the fields of a prompt, as `template`."
+            raise _errors.ConfigurationError(message)
 
 
 def without_blocks(text: str) -> str:

@@ -58,15 +58,15 @@ def refuse_parameters(prompt: Any, variables: Mapping[str, Any]) -> None:
     Raises:
         TypeError: There is such a variable.
     """
-    text = prompt if isinstance(prompt, str) and not isinstance(prompt, _messages.History) else ""
-    for name in sorted(CHAT_PARAMETERS & variables.keys()):
-        if f"{{{name}" not in text:
-            message = (
-                f"invoke() puts variables into its prompt, and this one has no {{{name}}}. As a "
-                f"setting of one call {name} belongs into chat(…).text, as one of every call into "
-                "@handler(…) or its ModelConfig."
-            )
-            raise TypeError(message)
+    misplaced = (CHAT_PARAMETERS & variables.keys()) - _messages.names_in(prompt)
+    if misplaced:
+        name = min(misplaced)
+        message = (
+            f"invoke() puts variables into its prompt, and this one has no {{{name}}}. As a "
+            f"setting of one call {name} belongs into chat(…).text, as one of every call into "
+            "@handler(…) or its ModelConfig."
+        )
+        raise TypeError(message)
 
 
 def make_request(

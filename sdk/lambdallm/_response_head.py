@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from lambdallm import _errors
+from lambdallm_wire import plain_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-STATUSES = range(100, 600)
+STATUSES = range(200, 600)
+"""What may be the last answer to a request; 1xx are not."""
+
+PRELUDE_MAX_BYTES = 16_384
+"""Of all of it. Source: API Gateway developer guide, "Lambda proxy integration with payload
+response streaming" (metadata and delimiter stand within the first 16 KB), 2026-11."""
+
+_NAME = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
+"""Of a header's name in lower case. Source: RFC 9110, section 5.6.2."""
 
 
 class ResponseHead:
@@ -26,41 +35,97 @@ class ResponseHead:
         self.headers: dict[str, str] = {}
         self.cookies: list[str] = []
 
-    def take(self, status: Any, headers: Any, cookies: Any) -> None:
-        """Set it.
+    def take(self, status: Any, headers: Any = None, cookies: Any = ()) -> None:
+        """Set it; headers that are there already get the new value.
 
         Raises:
-            ConfigurationError: It is no status, or no mapping of texts.
+            ConfigurationError: It is no head of an HTTP answer; the message names what is not.
         """
-        if isinstance(status, bool) or not isinstance(status, int) or status not in STATUSES:
-            message = f"status={status!r}: a streamed answer needs a whole number, 100 to 599."
-            raise _errors.ConfigurationError(message)
-        self.status = status
-        for name, value in dict(headers or {}).items():
-            self.add(str(name).lower(), value)
-        self.cookies += [str(cookie) for cookie in cookies or ()]
+        self.status = _status(status)
+        if not isinstance(headers, dict | None):
+            _refuse("headers", headers, "a dict of texts")
+        for name, value in (headers or {}).items():
+            if value is not None:
+                self._add(name, value, joined=False)
+        for cookie in _listed(cookies or ()):
+            self.cookies.append(_text("set-cookie", cookie))
 
     def take_response(self, response: Mapping[str, Any]) -> None:
-        """Set it by a dict in API Gateway's form, multi-value headers included."""
+        """Set it by a dict in API Gateway's form, multi-value headers included.
+
+        Raises:
+            ConfigurationError: As `take`.
+        """
         self.take(response.get("statusCode", 200), response.get("headers"), response.get("cookies"))
         for name, values in dict(response.get("multiValueHeaders") or {}).items():
-            for value in values:
-                self.add(str(name).lower(), value)
-
-    def add(self, name: str, value: Any) -> None:
-        """Add a header; a cookie goes to the cookies, of which an answer may have many."""
-        text = str(value)
-        if name == "set-cookie":
-            self.cookies.append(text)
-        elif name in self.headers and self.headers[name] != text:
-            self.headers[name] += f", {text}"
-        else:
-            self.headers[name] = text
+            for value in _listed(values):
+                self._add(name, value, joined=True)
 
     def to_response(self) -> dict[str, Any]:
         """Return it as a dict in API Gateway's form, without a body."""
         response: dict[str, Any] = {"statusCode": self.status, "headers": self.headers}
         return {**response, "cookies": self.cookies} if self.cookies else response
+
+    def to_prelude(self) -> bytes:
+        """Return it as it goes before a streamed body.
+
+        Raises:
+            ConfigurationError: It is too long.
+        """
+        prelude = plain_json.dumps(self.to_response()).encode("latin-1", "replace")
+        if len(prelude) > PRELUDE_MAX_BYTES - 8:
+            message = (
+                f"Status, headers and cookies are {len(prelude):,} bytes, and may have "
+                f"{PRELUDE_MAX_BYTES - 8:,}."
+            )
+            raise _errors.ConfigurationError(message)
+        return prelude
+
+    def _add(self, name: Any, value: Any, *, joined: bool) -> None:
+        lower = name.lower() if isinstance(name, str) else ""
+        if not lower or not _NAME.issuperset(lower):
+            _refuse("a header's name", name, "letters, digits and '-'")
+        text = _text(lower, value)
+        if lower == "set-cookie":
+            self.cookies.append(text)
+        elif joined and lower in self.headers:
+            self.headers[lower] += f", {text}"
+        else:
+            self.headers[lower] = text
+
+
+def _status(status: Any) -> int:
+    if isinstance(status, str) and status.isascii() and status.isdecimal():
+        status = int(status)
+    if isinstance(status, bool) or not isinstance(status, int) or status not in STATUSES:
+        _refuse("status", status, "a whole number, 200 to 599")
+    return int(status)
+
+
+def _text(name: str, value: Any) -> str:
+    """Return a header's value as HTTP can carry it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return ", ".join([_text(name, each) for each in value])
+    if not isinstance(value, str) or any(mark in value for mark in "\r\n\0"):
+        _refuse(f"the header {name!r}", value, "a text of one line")
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        _refuse(f"the header {name!r}", value, "Latin-1; anything else has to be encoded")
+    return str(value)
+
+
+def _listed(values: Any) -> Iterable[Any]:
+    return [values] if isinstance(values, str) else values
+
+
+def _refuse(what: str, given: Any, wanted: str) -> None:
+    message = f"{what} of a streamed answer cannot be {given!r:.100}: it takes {wanted}."
+    raise _errors.ConfigurationError(message)
 
 
 class StartsResponse:
@@ -69,10 +134,10 @@ class StartsResponse:
     left_streams = ""
     """What becomes of a model's answer that is let go of early: "" or "cancel"."""
 
-    _last_stream: Any = None
-
     response_head: ResponseHead | None = None
     """Of a handler of `@stream_handler`, until the first chunk has left."""
+
+    _last_stream: Any = None
 
     @property
     def last_stream(self) -> Any:
@@ -93,16 +158,17 @@ class StartsResponse:
     ) -> None:
         """Say the status, headers and cookies of a streamed answer, before its first chunk.
 
-        Called again it adds headers and cookies, and the last status holds.
+        Called again it adds headers and cookies; the last status, and the last value of a header,
+        hold.
 
         Args:
-            status: HTTP's.
-            headers: One value a name.
+            status: HTTP's, 200 to 599.
+            headers: One value a name, in Latin-1; None leaves a header out.
             cookies: Whole `Set-Cookie` values.
 
         Raises:
             ConfigurationError: The handler is none of `@stream_handler`, its answer has begun, or
-                the status is none.
+                this is no head of one; the message says what is not.
         """
         if self.response_head is None:
             message = (

@@ -53,6 +53,21 @@ def install() -> None:
     _client.fault = _fault_of(kind)
     if _client.fault is None:
         _replace(kind)
+        _find_present()
+
+
+def _find_present() -> None:
+    """Find the invocation that goes on already, where a handler is decorated in the middle of one.
+
+    The runtime's own frame knows it; nothing else has both of its ids.
+    """
+    frame = sys._getframe(1)  # noqa: SLF001 - see above
+    while frame is not None:
+        if frame.f_code.co_name == "handle_event_request":
+            _client.request_id = str(frame.f_locals.get("invoke_id", ""))
+            _client.invocation_id = frame.f_locals.get("invocation_id")
+            return
+        frame = frame.f_back  # type: ignore[assignment]  # None at the end
 
 
 def why_not(request_id: str) -> str | None:

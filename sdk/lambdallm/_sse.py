@@ -22,16 +22,21 @@ _ONE_LINE = ("event", "id")
 
 
 class Event(str):
-    """One event as it goes over the wire; a `str`, so that it can be joined and written."""
+    """One event as it goes over the wire; a `str`, so that it can be joined and written.
 
-    __slots__ = ()
+    Attributes:
+        text: What it shows to who reads messages: a text without a type of its own; else "".
+    """
+
+    __slots__ = ("text",)
+    text: str
 
 
 def sse(
     data: Any = "",
     *,
     event: str | None = None,
-    id: str | None = None,  # noqa: A002 - the field's name
+    id: str | int | None = None,  # noqa: A002 - the field's name
     retry_ms: int | None = None,
 ) -> Event:
     """Make one server-sent event, for a handler of `@stream_handler` to yield.
@@ -50,7 +55,7 @@ def sse(
         InvalidRequestError: `event` or `id` has a line break or a NUL in it, which would end it.
     """
     lines = []
-    for name, value in zip(_ONE_LINE, (event, id), strict=True):
+    for name, value in zip(_ONE_LINE, (event, None if id is None else str(id)), strict=True):
         if value is not None:
             if any(mark in value for mark in "\r\n\0"):
                 message = f"sse({name}=…) takes one line, without NUL."
@@ -58,8 +63,10 @@ def sse(
             lines.append(f"{name}: {value}\n")
     if retry_ms is not None:
         lines.append(f"retry: {int(retry_ms)}\n")
-    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, allow_nan=False)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")  # each of the three ends a line
     lines.append("data: " + text.replace("\n", "\ndata: ") + "\n\n")
-    return Event("".join(lines))
+    made = Event("".join(lines))
+    made.text = text if event is None and isinstance(data, str) else ""
+    return made

@@ -80,8 +80,7 @@ def stream_handler(  # noqa: PLR0913 - `handler`'s arguments, and its own
     Raises:
         ConfigurationError: An argument is not what it has to be.
     """
-    if callable(model) and not isinstance(model, type):
-        return stream_handler()(model)
+    function = model if callable(model) and not isinstance(model, type) else None
     one_of(via, VIAS, "via")
     one_of(on_disconnect, POLICIES, "on_disconnect")
     delivery = Delivery(
@@ -93,7 +92,7 @@ def stream_handler(  # noqa: PLR0913 - `handler`'s arguments, and its own
     )
     decorate = decorating(
         {
-            "model": model,
+            "model": None if function is not None else model,
             "timeout_strategy": timeout_strategy,
             "timeout_buffer": timeout_buffer,
             "max_retries": max_retries,
@@ -110,8 +109,8 @@ def stream_handler(  # noqa: PLR0913 - `handler`'s arguments, and its own
         delivery,
     )
 
-    def decorate_and_stream(function: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate_and_stream(made: Callable[..., Any]) -> Callable[..., Any]:
         _runtime_client.install()
-        return decorate(function)
+        return decorate(made)
 
-    return decorate_and_stream
+    return decorate_and_stream if function is None else decorate_and_stream(function)

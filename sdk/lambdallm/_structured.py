@@ -33,6 +33,7 @@ class AsksStructured:
         Raises:
             OutputError: The answer was refused, or cut, or wrong in the end; `raw_text` has it.
             ConfigurationError: Nothing can be made of the schema. Nothing was asked.
+            TypeError: A name is neither a variable of the prompt nor a parameter.
             DeadlineExceededError, ModelInvocationError: As `invoke`.
         """
         from lambdallm._structured_answers import Question

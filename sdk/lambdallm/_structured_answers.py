@@ -13,6 +13,7 @@ again where a run is replayed, as it follows from the answer alone.
 from __future__ import annotations
 
 from lambdallm import _errors, _found_json, _messages, _output_schema, _requests
+from lambdallm._schema_faults import in_full, in_sentence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from lambdallm._messages import ChatResponse
     from lambdallm._output_schema import OutputSchema
-    from lambdallm._schema_keywords import Faults
+    from lambdallm._schema_faults import Faults
 
 REPAIRS_MAX = 3
 """Rounds. What a model has not mended by then it does not mend."""
@@ -47,11 +48,17 @@ class Reading:
         self.value: Any = None
         self.faults: Faults = []
         try:
-            self.plain = _found_json.find(text, lambda value: not shape.read(value)[1])
+            found = _found_json.find(text, lambda value: self._fits(value, shape))
         except ValueError:
             self.faults = [{"field": "answer", "detail": _NO_JSON}]
         else:
-            self.value, self.faults = shape.read(self.plain)
+            if self.faults:  # which may be those of another value
+                self._fits(found, shape)
+
+    def _fits(self, plain: Any, shape: OutputSchema) -> bool:
+        self.plain = plain
+        self.value, self.faults = shape.read(plain)
+        return not self.faults
 
 
 def read(response: ChatResponse, shape: OutputSchema) -> Reading:
@@ -78,7 +85,7 @@ def read(response: ChatResponse, shape: OutputSchema) -> Reading:
 
 def wrong(response: ChatResponse, reading: Reading, why_not_again: str = "") -> Exception:
     """Make the error of an answer that is wrong in the end."""
-    listed = "; ".join(_in_sentence(reading.faults))
+    listed = _in_sentence(reading.faults)
     message = f"The model's answer is not what output_schema asks for: {listed}"
     if why_not_again:
         message = f"{message}. It was not asked again: {why_not_again.rstrip('.')}"
@@ -91,21 +98,17 @@ def _fault(
     return _errors.OutputError(
         f"{message}.",
         raw_text=response.text,
-        errors=faults,
+        errors=in_full(faults),
         finish_reason=response.finish_reason,
         retryable=retryable,
         source=response.model,
     )
 
 
-def _in_sentence(faults: Faults) -> list[str]:
+def _in_sentence(faults: Faults) -> str:
     """Return faults for a sentence that may be logged: what the model has named stays out of it."""
-    said: list[str] = []
-    for fault in faults[:SHOWN_MAX]:
-        named = f"{fault['field']} {fault['detail']}"
-        said.append("it has fields that are not expected" if "not expected" in named else named)
     more = len(faults) - SHOWN_MAX
-    return [*dict.fromkeys(said)] + ([f"{more} more"] if more > 0 else [])
+    return in_sentence(faults[:SHOWN_MAX]) + (f"; {more} more" if more > 0 else "")
 
 
 class Question:
@@ -126,12 +129,12 @@ class Question:
             prompt: A text, a history, or messages.
             output_schema: See `_output_schema`.
             repair: So often an answer that is wrong is asked for again.
-            given: Variables of the prompt; and parameters of `chat`, by those of its names that
-                the prompt has no place for.
+            given: Variables of the prompt; and parameters of `chat`, which are those that the
+                prompt has no place for.
 
         Raises:
             ConfigurationError: Nothing can be made of the schema.
-            TypeError: It is given tools.
+            TypeError: It is given tools, or what is neither a variable nor a parameter.
             ValueError: It is to be repaired too often.
         """
         if type(repair) is not int or not 0 <= repair <= REPAIRS_MAX:
@@ -140,19 +143,19 @@ class Question:
         self._ask = context.chat
         self._shape = _output_schema.of(output_schema)
         self._repairs = repair
-        template = isinstance(prompt, str) and not isinstance(prompt, _messages.History)
-        names = {
-            name
-            for name in _requests.CHAT_PARAMETERS & given.keys()
-            if not (template and f"{{{name}" in prompt)
-        }
-        if refused := names & _NOT_GIVEN:
+        variables = {name: given[name] for name in given.keys() & _messages.names_in(prompt)}
+        parameters = {name: given[name] for name in given if name not in variables}
+        _requests.check_names("invoke_structured", parameters)
+        if refused := parameters.keys() & _NOT_GIVEN:
             message = f"An answer in a shape takes no {min(refused)!r}: it is an answer, no call."
             raise TypeError(message)
-        variables = {name: value for name, value in given.items() if name not in names}
-        self.prompt = _messages.substitute(prompt, variables) if template and variables else prompt
-        self.parameters = {name: given[name] for name in names}
-        self.parameters["output_schema"] = self._shape.json_schema
+        self.prompt = _messages.substitute(prompt, variables) if variables else prompt
+        self.parameters = {**parameters, "output_schema": self._shape.json_schema}
+
+    @property
+    def beginnings(self) -> str:
+        """What the JSON of an answer may begin with."""
+        return self._shape.beginnings
 
     def settle(self, response: ChatResponse) -> Reading:
         """Return what an answer holds, mended where that is needed and allowed.

@@ -26,8 +26,9 @@ class StructuredStream:
         """Read this stream, which answers this question."""
         self._stream = stream
         self._question = question
-        self._partial = PartialJson()
+        self._partial = PartialJson(question.beginnings)
         self._reading: Reading | None = None
+        self._error: BaseException | None = None
         self._values = self._read()
 
     @property
@@ -37,12 +38,9 @@ class StructuredStream:
         Raises:
             OutputError: The answer was refused, or cut, or wrong in the end.
         """
-        for _ in self._values:
+        for _ in self:
             pass
-        if self._reading is None:
-            message = "The stream was closed before the answer's end."
-            raise ValueError(message)
-        return self._reading.value
+        return _value_of(self._reading, self._error)
 
     @property
     def text(self) -> str:
@@ -73,7 +71,13 @@ class StructuredStream:
         return self
 
     def __next__(self) -> Any:
-        return next(self._values)
+        try:
+            return next(self._values)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self._error = error
+            raise
 
     def __enter__(self) -> StructuredStream:
         return self
@@ -89,18 +93,16 @@ class AsyncStructuredStream:
         """Read this stream, which answers this question."""
         self._stream = stream
         self._question = question
-        self._partial = PartialJson()
+        self._partial = PartialJson(question.beginnings)
         self._reading: Reading | None = None
+        self._error: BaseException | None = None
         self._values = self._read()
 
     async def result(self) -> Any:
         """Return the whole answer; see `StructuredStream.result`."""
-        async for _ in self._values:
+        async for _ in self:
             pass
-        if self._reading is None:
-            message = "The stream was closed before the answer's end."
-            raise ValueError(message)
-        return self._reading.value
+        return _value_of(self._reading, self._error)
 
     @property
     def text(self) -> str:
@@ -133,7 +135,13 @@ class AsyncStructuredStream:
         return self
 
     async def __anext__(self) -> Any:
-        value: Any = await self._values.__anext__()
+        try:
+            value: Any = await self._values.__anext__()
+        except StopAsyncIteration:
+            raise
+        except Exception as error:
+            self._error = error
+            raise
         return value
 
     async def __aenter__(self) -> AsyncStructuredStream:
@@ -141,3 +149,13 @@ class AsyncStructuredStream:
 
     async def __aexit__(self, *_error: object) -> None:
         await self.aclose()
+
+
+def _value_of(reading: Reading | None, error: BaseException | None) -> Any:
+    """Return what was read to its end; what was raised on the way is raised again."""
+    if error is not None:
+        raise error
+    if reading is None:
+        message = "The stream was closed before the answer's end."
+        raise ValueError(message)
+    return reading.value

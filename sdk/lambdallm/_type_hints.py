@@ -1,4 +1,4 @@
-"""Types as JSON schemas, and JSON values as what these types say.
+"""Types as JSON schemas; `_type_values` makes of a JSON value what they say.
 
     str int float bool None      the JSON type of it
     list[T] tuple[T, …] set[T]   an array
@@ -20,14 +20,13 @@ import typing
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import date, datetime, time
 from enum import Enum
+from functools import lru_cache
 from uuid import UUID
 
 from lambdallm import _errors
-from lambdallm._schema import Schema
-from lambdallm._schema_formats import read_day, read_moment, read_time
+from lambdallm._schema import LISTED_SCHEMAS, NAMED_SCHEMAS
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 _SCALARS: dict[Any, dict[str, Any]] = {
@@ -47,23 +46,13 @@ _SCALARS: dict[Any, dict[str, Any]] = {
     UUID: {"type": "string", "format": "uuid"},
 }
 
-_READERS: dict[Any, Callable[[str], Any]] = {
-    datetime: read_moment,
-    date: read_day,
-    time: read_time,
-    UUID: UUID,
-}
+ARRAYS = (list, Sequence, set, frozenset, tuple)
+OBJECTS = (dict, Mapping)
+UNIONS = (typing.Union, types.UnionType)
+_CLASSES_MAX = 256
+"""Classes whose types are kept: to read them takes longer than to build an instance."""
 
-_ARRAYS: dict[Any, Callable[[Any], Any]] = {
-    list: list,
-    Sequence: list,
-    set: set,
-    frozenset: frozenset,
-    tuple: tuple,
-}
-_OBJECTS = (dict, Mapping)
-_UNIONS = (typing.Union, types.UnionType)
-_WRAPPERS = ("Required", "NotRequired", "ReadOnly")
+WRAPPERS = ("Required", "NotRequired", "ReadOnly")
 """Of a TypedDict's field. Before 3.11 they are typing_extensions', so they are told by name."""
 
 
@@ -72,16 +61,6 @@ def is_pydantic(hint: Any) -> bool:
     return isinstance(hint, type) and all(
         callable(getattr(hint, name, None)) for name in ("model_json_schema", "model_validate")
     )
-
-
-def pydantic_builder(model: Any) -> Callable[[Any], Any]:
-    """Return who makes a model of a JSON value; by its JSON rules, where it has such."""
-    from lambdallm_wire import plain_json
-
-    validate_json = getattr(model, "model_validate_json", None)
-    if validate_json is None:
-        return model.model_validate  # type: ignore[no-any-return]
-    return lambda value: validate_json(plain_json.dumps(value))
 
 
 def are_fields(shape: Any) -> bool:
@@ -101,40 +80,45 @@ def is_hint(hint: Any) -> bool:
     )
 
 
-def schema_of_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema of an object that has these fields.
+def schema_of(shape: Any, *, opaque: bool = False) -> dict[str, Any]:
+    """Return the schema of a class, or of an object with fields of these types.
+
+    Args:
+        shape: A dataclass, a TypedDict, or types by names.
+        opaque: Whether pydantic's models stand for anything at all: they check their values
+            themselves, by more keywords than are known here.
 
     Raises:
-        ConfigurationError: A type is not known.
+        ConfigurationError: It is none of them, or a type is not known.
     """
-    return _Schemas().rooted(lambda schemas: schemas.of(dict(fields), "output_schema"))
-
-
-def schema_of_class(shape: type) -> dict[str, Any]:
-    """Return the schema of a dataclass or a TypedDict.
-
-    Raises:
-        ConfigurationError: It is neither, or a field's type is not known.
-    """
-    if not (_is_dataclass(shape) or _is_typed_dict(shape)):
+    schemas = _Schemas(opaque=opaque)
+    if isinstance(shape, dict):
+        return schemas.rooted(schemas.of(shape, "output_schema"))
+    if not (is_dataclass(shape) or is_typed_dict(shape)):
         message = (
             f"output_schema: {shape.__name__} is no dataclass, no TypedDict and no pydantic model; "
             f"name the field that it is the value of, as {{'value': {shape.__name__}}}."
         )
         raise _errors.ConfigurationError(message)
-    return _Schemas().rooted(lambda schemas: schemas.members(shape))
+    return schemas.rooted(schemas.members(shape))
+
+
+def schema_of_hint(hint: Any) -> dict[str, Any]:
+    """Return what a value of a type is held against, before its classes say more."""
+    schemas = _Schemas(opaque=True)
+    return schemas.rooted(schemas.of(hint, "answer"))
 
 
 class _Schemas:
     """Makes schemas, and keeps those of classes by their names."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, opaque: bool) -> None:
+        self._opaque = opaque
         self._named: dict[str, dict[str, Any]] = {}
         self._classes: dict[str, Any] = {}
 
-    def rooted(self, make: Callable[[_Schemas], dict[str, Any]]) -> dict[str, Any]:
-        """Return what is made, with all the classes that it has met."""
-        schema = make(self)
+    def rooted(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return what was made, with all the classes that it has met."""
         return schema | ({"$defs": self._named} if self._named else {})
 
     def of(self, hint: Any, path: str) -> dict[str, Any]:
@@ -152,37 +136,41 @@ class _Schemas:
     def _of_class(self, hint: Any, path: str) -> dict[str, Any]:
         if issubclass(hint, Enum):
             return _choices([each.value for each in hint], path)
-        if not (is_pydantic(hint) or _is_dataclass(hint) or _is_typed_dict(hint)):
+        if not (is_pydantic(hint) or is_dataclass(hint) or is_typed_dict(hint)):
             raise _unknown(hint, path)
+        if is_pydantic(hint) and self._opaque:
+            return {}
         name = hint.__name__
+        is_new = name not in self._classes
         if self._classes.setdefault(name, hint) is not hint:
-            message = f"{path}: there are two classes called {name}; call one of them otherwise."
-            raise _errors.ConfigurationError(message)
-        if name not in self._named:
-            self._named[name] = {}  # it may hold itself
-            self._named[name] = self._of_model(hint) if is_pydantic(hint) else self.members(hint)
+            raise _named_twice(name, path)
+        if is_new:
+            if is_pydantic(hint):
+                self._merge(_definitions_of(hint), path)
+            else:
+                self._merge({name: {}}, path)  # it may hold itself
+                self._named[name] = self.members(hint)
         return {"$ref": f"#/$defs/{name}"}
 
-    def _of_model(self, model: Any) -> dict[str, Any]:
-        schema = dict(model.model_json_schema())
-        self._named |= schema.pop("$defs", {})
-        return schema
+    def _merge(self, definitions: dict[str, dict[str, Any]], path: str) -> None:
+        for name, definition in definitions.items():
+            if self._named.setdefault(name, definition) != definition:
+                raise _named_twice(name, path)
 
     def members(self, owner: Any) -> dict[str, Any]:
         """Return the schema of a class's fields."""
         name = owner.__name__
-        hints = _hints_of(owner)
-        told = getattr(owner, "__dataclass_fields__", None)
-        if told is None:
-            required = [each for each in hints if _is_required(owner, each, hints[each])]
-        else:
-            hints = {each: hints[each] for each, field in told.items() if field.init}
+        hints = hints_of(owner)
+        told = {field.name: field for field in fields_of(owner)} if is_dataclass(owner) else {}
+        if is_dataclass(owner):
+            hints = {each: hints[each] for each in told}
             required = [each for each in hints if _has_no_default(told[each])]
+        else:
+            required = [each for each in hints if _is_required(owner, each, hints[each])]
         properties = {each: self.of(hints[each], f"{name}.{each}") for each in hints}
-        for each, schema in properties.items():
-            description = told[each].metadata.get("description") if told is not None else None
-            if description:
-                properties[each] = _described(schema, description)
+        for each, field in told.items():
+            if description := field.metadata.get("description"):
+                properties[each] = _described(properties[each], description)
         schema = {"title": name, **self._object(properties), "required": required}
         text = owner.__dict__.get("__doc__") or ""
         if text and not text.startswith(f"{name}("):  # which dataclasses write themselves
@@ -194,23 +182,24 @@ class _Schemas:
 
     def _of_expression(self, hint: Any, path: str) -> dict[str, Any]:
         origin, inner = typing.get_origin(hint), typing.get_args(hint)
-        if origin is typing.Annotated:
+        if origin in (list, dict) and not inner:  # typing.List, as it stands
+            return self.of(origin, path)
+        if origin is typing.Annotated or wrapper_of(hint):
             texts = [each for each in inner[1:] if isinstance(each, str)]
             schema = self.of(inner[0], path)
             return _described(schema, " ".join(texts)) if texts else schema
-        if getattr(origin, "_name", None) in _WRAPPERS:
-            return self.of(inner[0], path)
         if origin is typing.Literal:
             return _choices([*inner], path)
-        if origin in _UNIONS:
+        if origin in UNIONS:
             return {"anyOf": [self.of(each, path) for each in inner]}
-        if origin in _OBJECTS and inner and inner[0] is str:
+        if origin in OBJECTS and inner and inner[0] is str:
             return {"type": "object", "additionalProperties": self.of(inner[1], f"{path}.*")}
-        if origin in _ARRAYS:
-            return self._array(origin, inner, path)
-        raise _unknown(hint, path)
+        return self._array(hint, path)
 
-    def _array(self, origin: Any, inner: tuple[Any, ...], path: str) -> dict[str, Any]:
+    def _array(self, hint: Any, path: str) -> dict[str, Any]:
+        origin, inner = typing.get_origin(hint), typing.get_args(hint)
+        if origin not in ARRAYS or not inner:
+            raise _unknown(hint, path)
         if origin is tuple and inner[-1] is not Ellipsis:
             items = [self.of(each, f"{path}[{at}]") for at, each in enumerate(inner)]
             count = len(items)
@@ -218,12 +207,27 @@ class _Schemas:
         return {"type": "array", "items": self.of(inner[0], f"{path}[]")}
 
 
+def _definitions_of(model: Any) -> dict[str, dict[str, Any]]:
+    """Return a pydantic model's schema by its name, with those of the models in it."""
+    schema = dict(model.model_json_schema())
+    definitions: dict[str, dict[str, Any]] = schema.pop("$defs", {})
+    name = model.__name__
+    if schema.get("$ref") == f"#/$defs/{name}":  # it holds itself
+        return definitions
+    return {**definitions, name: schema}
+
+
+def _named_twice(name: str, path: str) -> _errors.ConfigurationError:
+    message = f"{path}: there are two classes called {name}; call one of them otherwise."
+    return _errors.ConfigurationError(message)
+
+
 def _described(schema: dict[str, Any], description: str) -> dict[str, Any]:
     return {**schema, "description": description}
 
 
 def _choices(values: list[Any], path: str) -> dict[str, Any]:
-    values = [*map(_plain, values)]
+    values = [*map(plain_choice, values)]
     kinds = {type(each) for each in values}
     if not kinds <= {str, int, bool, float, type(None)}:
         message = f"{path}: a choice is a text, a number, true, false or null."
@@ -232,7 +236,8 @@ def _choices(values: list[Any], path: str) -> dict[str, Any]:
     return {"enum": values} | ({"type": kind} if kind else {})
 
 
-def _plain(choice: Any) -> Any:
+def plain_choice(choice: Any) -> Any:
+    """Return what a choice is in JSON."""
     return choice.value if isinstance(choice, Enum) else choice
 
 
@@ -243,15 +248,43 @@ def _unknown(hint: Any, path: str) -> _errors.ConfigurationError:
     )
 
 
-def _is_dataclass(hint: Any) -> bool:
+def is_dataclass(hint: Any) -> bool:
+    """Say whether a class is one."""
     return isinstance(hint, type) and hasattr(hint, "__dataclass_fields__")
 
 
-def _is_typed_dict(hint: Any) -> bool:
+def fields_of(owner: Any) -> list[Any]:
+    """Return the fields that a dataclass is made of.
+
+    Raises:
+        ConfigurationError: It cannot be made of its fields.
+    """
+    from dataclasses import MISSING, fields
+
+    names = {field.name for field in fields(owner)}
+    for name, field in owner.__dataclass_fields__.items():
+        is_asked_for = str(field._field_type) == "_FIELD_INITVAR"  # noqa: SLF001 - nobody else tells
+        if name not in names and is_asked_for and field.default is MISSING:
+            message = (
+                f"output_schema: {owner.__name__} cannot be made without {name}, which is no field "
+                "(InitVar); give it a default."
+            )
+            raise _errors.ConfigurationError(message)
+    return [field for field in fields(owner) if field.init]
+
+
+def is_typed_dict(hint: Any) -> bool:
+    """Say whether a class is one."""
     return isinstance(hint, type) and hasattr(hint, "__required_keys__")
 
 
-def _hints_of(owner: Any) -> dict[str, Any]:
+@lru_cache(maxsize=_CLASSES_MAX)
+def hints_of(owner: Any) -> dict[str, Any]:
+    """Return the types of a class's fields.
+
+    Raises:
+        ConfigurationError: They cannot be read.
+    """
     try:
         return typing.get_type_hints(owner, include_extras=True)
     except NameError as error:
@@ -263,78 +296,40 @@ def _hints_of(owner: Any) -> dict[str, Any]:
 
 
 def _has_no_default(field: Any) -> bool:
-    kinds = {type(field.default).__name__, type(field.default_factory).__name__}
-    return kinds == {"_MISSING_TYPE"}
+    from dataclasses import MISSING
+
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def wrapper_of(hint: Any) -> str:
+    """Return `Required`, `NotRequired` or `ReadOnly`, "" for a type that is none of them."""
+    name = getattr(typing.get_origin(hint), "_name", None)
+    return name if name in WRAPPERS else ""
 
 
 def _is_required(owner: Any, name: str, hint: Any) -> bool:
     """Say whether a TypedDict has to have a field; postponed annotations tell it in the hint."""
-    wrapper = getattr(typing.get_origin(hint), "_name", None)
-    if wrapper in ("Required", "NotRequired"):
-        return bool(wrapper == "Required")
-    return bool(name in owner.__required_keys__)
+    while typing.get_origin(hint) is typing.Annotated or wrapper_of(hint):
+        if wrapper_of(hint) in ("Required", "NotRequired"):
+            return wrapper_of(hint) == "Required"
+        hint = typing.get_args(hint)[0]
+    return name in owner.__required_keys__
 
 
 def closed(schema: Any) -> Any:
     """Return a schema whose objects have no fields but their own: what a model is told."""
-    if isinstance(schema, list):
-        return [closed(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    told = {name: each if name == "enum" else closed(each) for name, each in schema.items()}
+    told = dict(schema)
+    for name in NAMED_SCHEMAS:
+        if isinstance(told.get(name), dict):
+            told[name] = {key: closed(each) for key, each in told[name].items()}
+    for name in LISTED_SCHEMAS:
+        if isinstance(told.get(name), list):
+            told[name] = [closed(each) for each in told[name]]
+    for name in ("items", "additionalProperties"):
+        if name in told:
+            told[name] = closed(told[name])
     if isinstance(schema.get("properties"), dict) and schema.get("type") == "object":
         told.setdefault("additionalProperties", False)
     return told
-
-
-def build(hint: Any, value: Any) -> Any:
-    """Return what a type makes of a JSON value that follows its schema.
-
-    Raises:
-        ValueError, TypeError: The class does not take it.
-    """
-    if isinstance(hint, Hashable) and hint in _READERS:
-        return _READERS[hint](value)
-    if isinstance(hint, type) and typing.get_origin(hint) is None:
-        return _build_class(hint, value)
-    return _build_expression(hint, value)
-
-
-def _build_class(hint: Any, value: Any) -> Any:
-    if issubclass(hint, Enum):
-        return hint(value)
-    if is_pydantic(hint):
-        return pydantic_builder(hint)(value)
-    if _is_dataclass(hint):
-        hints = _hints_of(hint)
-        fields = {name for name, field in hint.__dataclass_fields__.items() if field.init}
-        return hint(**{name: build(hints[name], value[name]) for name in fields if name in value})
-    return float(value) if hint is float else value
-
-
-def _build_expression(hint: Any, value: Any) -> Any:
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Annotated:
-        return build(inner[0], value)
-    if origin in _UNIONS:
-        return build(_choice(inner, value), value)
-    if origin is typing.Literal:
-        return next((each for each in inner if _plain(each) == value), value)
-    if origin in _OBJECTS and inner:
-        return {name: build(inner[1], each) for name, each in value.items()}
-    return _build_array(origin, inner, value) if origin in _ARRAYS else value
-
-
-def _build_array(origin: Any, inner: tuple[Any, ...], value: Any) -> Any:
-    if origin is tuple and inner[-1] is not Ellipsis:
-        return tuple(build(each, item) for each, item in zip(inner, value, strict=True))
-    return _ARRAYS[origin](build(inner[0], item) for item in value)
-
-
-def _choice(hints: tuple[Any, ...], value: Any) -> Any:
-    """Return the first type of a union that a value follows."""
-    for hint in hints:
-        schema = _Schemas().rooted(lambda schemas, hint=hint: schemas.of(hint, "answer"))  # type: ignore[misc]
-        if is_pydantic(hint) or not Schema(schema, "output_schema").faults(value, "answer"):
-            return hint
-    return hints[-1]

@@ -192,7 +192,11 @@ def _text_of(data: Any) -> str:
         TypeError: It is neither text nor JSON.
     """
     if isinstance(data, (dict, list)):
-        text = plain_json.dumps_whole(data, allow_nan=False)
+        try:
+            text = plain_json.dumps_whole(data, allow_nan=False)
+        except ValueError as error:  # NaN, an infinity, or what stands within itself
+            message = f"The message is no JSON ({error}). Nothing was sent."
+            raise _errors.InvalidRequestError(message) from error
     elif isinstance(data, str):
         text = data
     elif isinstance(data, (bytes, bytearray, memoryview)):

@@ -29,12 +29,14 @@ class Declared(NamedTuple):
         via: As it is declared, of `stream` alone; None where it is no literal.
         where: Such as `app.py:12`, or the handler's name.
         why: It is unknown: a sentence.
+        doubtful: It is unknown, and its decorator has the name of ours.
     """
 
     kind: Kind
     via: str | None = None
     where: str = ""
     why: str = ""
+    doubtful: bool = False
 
 
 def read(handler: str, folder: Path | None, source: str | None) -> Declared:
@@ -50,16 +52,23 @@ def read(handler: str, folder: Path | None, source: str | None) -> Declared:
         return _in_text(source, "index.py", name, None, 0)
     if folder is None:
         return Declared("unknown", where=handler, why="Its code is not here.")
+    if not module:
+        why = "It is known at deployment alone." if not handler else "It names no module."
+        return Declared("unknown", where=handler or "Handler", why=why)
     return _in_module(folder, module, name, 0)
 
 
 def _in_module(folder: Path, module: str, name: str, depth: int) -> Declared:
+    if depth > IMPORTS_MAX:
+        why = f"It is imported through more than {IMPORTS_MAX} modules, or in a circle."
+        return Declared("unknown", where=name, why=why)
     path = _file_of(folder, module)
-    if path is None or depth > IMPORTS_MAX:
-        return Declared("unknown", where=name, why=f"Its module {module!r} is not in {folder}.")
+    if path is None:
+        why = f"Its module {module!r} is not in {str(folder)!r}."
+        return Declared("unknown", where=name, why=why)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_bytes()  # which says itself how it is encoded
+    except OSError as error:
         return Declared("unknown", where=str(path), why=f"It cannot be read: {error}.")
     shown = str(path.relative_to(folder))
     return _in_text(text, shown, name, (folder, module, path), depth)
@@ -79,13 +88,14 @@ def _file_of(folder: Path, module: str) -> Path | None:
 
 
 def _in_text(
-    text: str, shown: str, name: str, place: tuple[Path, str, Path] | None, depth: int
+    text: str | bytes, shown: str, name: str, place: tuple[Path, str, Path] | None, depth: int
 ) -> Declared:
     try:
-        tree = ast.parse(text)
+        return _Module(ast.parse(text), shown, place, depth).declared(name)
     except (SyntaxError, ValueError) as error:
         return Declared("unknown", where=shown, why=f"It is no Python: {error}.")
-    return _Module(tree, shown, place, depth).declared(name)
+    except (MemoryError, RecursionError):  # what the parser has for too much of it
+        return Declared("unknown", where=shown, why="It is nested too deeply to be read.")
 
 
 class _Module:
@@ -99,13 +109,17 @@ class _Module:
         self._depth = depth
         self._bound: dict[str, ast.stmt] = {}
         self._imported: dict[str, str] = {}
+        self._starred: list[str] = []
         self._bind(tree.body)
 
     def declared(self, name: str, seen: frozenset[str] = frozenset()) -> Declared:
         """Return what a name of this module is."""
         node = self._bound.get(name)
         if node is None or name in seen:
-            return self._unknown(None, f"There is no {name!r} that can be read.")
+            why = f"There is no {name!r} that can be read."
+            if self._starred:
+                why = f"{name!r} may come from {self._stars()}."
+            return self._unknown(None, why)
         if isinstance(node, ast.ImportFrom):
             return self._elsewhere(node, name)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -126,9 +140,7 @@ class _Module:
                     top = alias.name.partition(".")[0]
                     self._imported[alias.asname or top] = alias.name if alias.asname else top
             elif isinstance(node, ast.ImportFrom):
-                for alias in node.names:
-                    self._imported[alias.asname or alias.name] = f"{node.module}.{alias.name}"
-                    self._bound[alias.asname or alias.name] = node
+                self._bind_names(node)
             elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
                 self._bound[node.name] = node
             elif isinstance(node, (ast.Assign, ast.AnnAssign)):
@@ -136,15 +148,34 @@ class _Module:
                 self._bound.update(
                     {each.id: node for each in targets if isinstance(each, ast.Name)}
                 )
-            else:  # what stands in an `if`, a `try` or a `with`
+            else:  # what stands in an `if`, a `try`, a `with` or a `match`
+                for each in (*getattr(node, "handlers", []), *getattr(node, "cases", [])):
+                    self._bind(each.body)
                 for block in ("body", "orelse", "finalbody"):
                     self._bind(getattr(node, block, []))
+
+    def _bind_names(self, node: ast.ImportFrom) -> None:
+        for alias in node.names:
+            if alias.name != "*":
+                self._imported[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+                self._bound[alias.asname or alias.name] = node
+            elif node.module == "lambdallm" and not node.level:
+                self._imported.update({name: f"lambdallm.{name}" for name in _KINDS})
+            else:
+                self._starred.append("." * node.level + (node.module or ""))
+
+    def _stars(self) -> str:
+        return " or ".join(f"`from {module} import *`" for module in self._starred)
 
     def _decorated(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Declared:
         for decorator in node.decorator_list:
             found = self._by_decorator(decorator)
             if found is not None:
                 return found
+        names = [self._called(each).rpartition(".")[2] for each in node.decorator_list]
+        if self._starred and not {*names}.isdisjoint(_KINDS):
+            why = f"Its decorator may come from {self._stars()}."
+            return self._unknown(node, why)._replace(doubtful=True)
         if node.decorator_list:
             return self._unknown(node, "Its decorators are none of lambdallm's.")
         return Declared("plain", where=self._at(node))
@@ -152,13 +183,15 @@ class _Module:
     def _by_decorator(self, node: ast.expr) -> Declared | None:
         """Return what a decorator declares, None if it is none of ours."""
         call = node if isinstance(node, ast.Call) else None
-        name = self._full_name(node if call is None else call.func)
-        top, _, last = name.rpartition(".")
+        top, _, last = self._called(node).rpartition(".")
         kind = _KINDS.get(last) if top == "lambdallm" or top.startswith("lambdallm.") else None
         if kind is None:
             return None
         via = _via(call) if kind == "stream" else None
         return Declared(kind, via, self._at(node))
+
+    def _called(self, decorator: ast.expr) -> str:
+        return self._full_name(decorator.func if isinstance(decorator, ast.Call) else decorator)
 
     def _full_name(self, node: ast.expr) -> str:
         if isinstance(node, ast.Attribute):

@@ -5,7 +5,7 @@ Timeout: !Ref Seconds     ──►  {"Timeout": {"Ref": "Seconds"}}, line 1
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
@@ -27,6 +27,22 @@ _NOT_PREFIXED = ("Ref", "Condition")
 """Functions of CloudFormation whose long forms do not begin with `Fn::`."""
 
 
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
+    """Composes no deeper than is read afterwards; PyYAML itself goes as deep as Python does."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self._depth > DEPTH_MAX:
+            message = f"it is nested more than {DEPTH_MAX} deep"
+            raise ValueError(message)
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+
 class Document:
     """Reads YAML with the line of everything in it."""
 
@@ -38,12 +54,13 @@ class Document:
             nodes_max: Of its values.
             short_forms: It is a template of CloudFormation: `!Ref x` stands for `{"Ref": "x"}`.
         """
-        self._loader = yaml.SafeLoader(text)
+        self._loader = _Loader(text)
         self._nodes_max = nodes_max
         self._short_forms = short_forms
         self._lines: dict[Where, int] = {}
         self._twice: list[Twice] = []
         self._nodes = 0
+        self._merged: dict[int, int] = {}
 
     def read(self) -> tuple[Any, Lines, list[Twice]]:
         """Return the value, the lines of its paths, and names that stand twice.
@@ -64,8 +81,7 @@ class Document:
     def _value(self, node: yaml.Node, path: Where) -> Any:
         self._nodes += 1
         if self._nodes > self._nodes_max or len(path) > DEPTH_MAX:
-            message = f"it has more than {self._nodes_max} values, or is nested too deeply"
-            raise ValueError(message)
+            self._refuse()
         self._lines.setdefault(path, node.start_mark.line + 1)
         tag = node.tag[1:]
         if self._short_forms and node.tag[:1] == "!" and tag:
@@ -90,6 +106,8 @@ class Document:
                 said = f"{name!r} stands here twice, first in line {first[name]}."
                 self._twice.append((dotted((*path, str(name))), line, said))
             first.setdefault(name, line)
+        if self._size(node) > self._nodes_max:
+            self._refuse()
         self._loader.flatten_mapping(node)  # what `<<` names, before the mapping's own
         mapping: dict[Any, Any] = {}
         for key, value in node.value:
@@ -98,6 +116,23 @@ class Document:
             self._lines[below] = key.start_mark.line + 1
             mapping[name] = self._value(value, below)
         return mapping
+
+    def _size(self, node: yaml.Node) -> int:
+        """Return how many values a mapping has when all that `<<` names is copied into it."""
+        if not isinstance(node, yaml.MappingNode):
+            return sum(map(self._size, node.value)) if isinstance(node, yaml.SequenceNode) else 1
+        size = self._merged.get(id(node))
+        if size is None:
+            self._merged[id(node)] = 0  # while it is counted: it may name itself
+            size = sum(
+                self._size(value) if key.tag.endswith(":merge") else 1 for key, value in node.value
+            )
+            self._merged[id(node)] = size
+        return size
+
+    def _refuse(self) -> NoReturn:
+        message = f"it has more than {self._nodes_max} values, or is nested too deeply"
+        raise ValueError(message)
 
     def _name(self, key: yaml.Node) -> Any:
         if not isinstance(key, yaml.ScalarNode):

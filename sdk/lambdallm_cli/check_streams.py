@@ -105,6 +105,8 @@ def examine(path: Path) -> Result:
 
 
 def _compare(template: Template) -> Iterator[Said]:
+    for where, said in template.faults():
+        yield "error", where, said, ""
     for front in template.fronts:
         if front.fault[0]:
             yield "error", front.path, *front.fault
@@ -118,7 +120,7 @@ def _of_function(function: Function, declared: Declared, fronts: list[Front]) ->
     place = (*function.path, "Handler")
     streaming = any(front.streams for front in fronts)
     match declared.kind:
-        case "unknown" if streaming:
+        case "unknown" if streaming or declared.doubtful:
             said = f"Whether its handler streams is not known. {declared.why}"
             yield "note", place, f"{said} ({declared.where})", ""
         case "handler" | "plain":

@@ -108,6 +108,26 @@ class Template:
             if front.function in self.functions
         ]
 
+    def faults(self) -> Iterator[tuple[Where, str]]:
+        """Find what no deployment takes, and what is not read any further therefore."""
+        yield from _misnamed(self._resources, ("Resources",))
+        for name in self._resources:
+            if self._is_circle(name):
+                yield ("Resources", name), "It leads back to itself, and to no function."
+        for name, function in self.functions.items():
+            timeout = self._literal(self._properties(name).get("Timeout", TIMEOUT_SECONDS))
+            if timeout is not None and _number(timeout) is None:
+                yield (*function.path, "Timeout"), "It is no number of seconds."
+
+    def _is_circle(self, name: str) -> bool:
+        seen: list[str] = []
+        while self._type(name) in _BY_NAME:
+            if name in seen:
+                return name == seen[0]
+            seen.append(name)
+            name = next(_names(self._properties(name).get("FunctionName")), "")
+        return False
+
     def _type(self, name: str) -> str:
         return str(self._resources.get(name, {}).get("Type", ""))
 
@@ -126,7 +146,7 @@ class Template:
 
     def _literal(self, value: Any) -> Any:
         """Return a value, of a parameter its default; None where the deployment decides."""
-        if isinstance(value, dict) and list(value) == ["Ref"]:
+        if isinstance(value, dict) and list(value) == ["Ref"] and isinstance(value["Ref"], str):
             parameter = _mapping(self._document.get("Parameters")).get(value["Ref"])
             value = _mapping(parameter).get("Default")
         return None if isinstance(value, (dict, list)) else value
@@ -280,15 +300,20 @@ class Template:
             said = said.get("Type") or (_list(said.get("Types")) or ["EDGE"])[0]
         return bool(self._literal(said) == "EDGE")
 
-    def _target(self, value: Any, *, functions: bool = True) -> str:
+    def _target(
+        self, value: Any, *, functions: bool = True, seen: frozenset[str] = frozenset()
+    ) -> str:
         """Return the resource that a value leads to, "" where it leads to none that is known."""
         for name in _names(value):
+            if name in seen:
+                continue  # an alias of itself
             if not functions and name in self._resources:
                 return name
             if self._type(name) in _FUNCTIONS:
                 return name
             if self._type(name) in _BY_NAME:
-                return self._target(self._properties(name).get("FunctionName"))
+                behind = self._properties(name).get("FunctionName")
+                return self._target(behind, seen=seen | {name})
         return ""
 
 
@@ -314,6 +339,16 @@ def _names(value: Any) -> Iterator[str]:
             yield from _names(said)
 
 
+def _misnamed(value: Any, path: Where) -> Iterator[tuple[Where, str]]:
+    """Find each `Ref` of something that is no name."""
+    items = enumerate(value) if isinstance(value, list) else _mapping(value).items()
+    for key, said in items:
+        if key == "Ref" and len(value) == 1 and not isinstance(said, str):
+            yield path, "Its `Ref` is no name."
+        else:
+            yield from _misnamed(said, (*path, key))
+
+
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
@@ -333,5 +368,5 @@ def _list(value: Any) -> list[Any]:
 def _number(value: Any) -> int | None:
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return None

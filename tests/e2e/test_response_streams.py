@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -12,64 +11,18 @@ import pytest
 
 from e2e.chats import lines_with
 from e2e.refusing_table import Refusal, RefusingTable
+from e2e.streamed import PRELUDE_TYPE, PROGRAM, VARIABLES, event, parted, read_until, start
 from fakes.waiting import until
 
 if TYPE_CHECKING:
     from e2e.conftest import Service, Start
-    from lambda_runtime_api.emulator import Environment
-
-PROGRAM = (Path(__file__).parent / "programs/streams.py").read_text()
-PRELUDE_TYPE = "application/vnd.awslambda.http-integration-response"
-PIECES = 400
-
-SCRIPT = {
-    "models": {
-        "slow": [{"chunks": ["piece "] * 100, "delay_ms": 100}],
-        "long": [{"chunks": ["piece "] * PIECES, "delay_ms": 5}],
-    }
-}
-
-VARIABLES = {"LAMBDALLM_STORE": "memory:", "LAMBDALLM_SCRIPT": json.dumps(SCRIPT)}
-
-
-def event(path: str = "/", session: str = "", **query: str) -> dict[str, Any]:
-    return {
-        "version": "2.0",
-        "rawPath": path,
-        "requestContext": {"http": {"method": "GET", "path": path}},
-        "headers": {"x-session-id": session} if session else {},
-        "queryStringParameters": query,
-    }
-
-
-def start(host: Start, layer: Path, name: str, **options: Any) -> Any:
-    variables = {**VARIABLES, **options.pop("variables", {})}
-    return host(
-        {"app.py": PROGRAM}, f"app.{name}", opt=layer, variables=variables,
-        timeout_seconds=options.pop("timeout_seconds", 10), **options,
-    )  # fmt: skip
-
-
-def parted(data: bytes) -> tuple[Any, bytes]:
-    """Part a response into its prelude and its body."""
-    prelude, _, body = data.partition(bytes(8))
-    return json.loads(prelude), body
-
-
-def read_until(stream: Any, words: bytes) -> bytes:
-    read = b""
-    for piece in stream:
-        read += piece
-        if words in read:
-            return read
-    pytest.fail(f"it ended before {words!r}: {read!r}, {stream.error}")
-
 
 # Chunks
 
 
-def test_chunks_come_while_the_handler_runs(emulator: Start, layer: Path) -> None:
-    with start(emulator, layer, "gated") as environment:
+@pytest.mark.parametrize("name", ["gated", "gated_coroutine"])
+def test_chunks_come_while_the_handler_runs(emulator: Start, layer: Path, name: str) -> None:
+    with start(emulator, layer, name) as environment:
         for _ in range(2):  # the runtime goes on as if it had answered itself
             stream = environment.invoke_stream(event())
             first = read_until(stream, b"first ")
@@ -77,8 +30,8 @@ def test_chunks_come_while_the_handler_runs(emulator: Start, layer: Path) -> Non
             (environment.directory / "go").touch()
             rest = b"".join(stream)
             environment.wait_until_idle()
-            for name in ("go", "ended"):
-                (environment.directory / name).unlink()
+            for file in ("go", "ended"):
+                (environment.directory / file).unlink()
 
             assert (stream.streamed, stream.content_type, stream.error) == (
                 True, PRELUDE_TYPE, None,
@@ -183,10 +136,31 @@ def test_time_that_runs_out_in_the_middle_is_told_before_lambda_ends_it(
         stream = environment.invoke_stream(event())
         body = parted(b"".join(stream))[1].decode()
 
-    assert body.count("data: piece") > 3
-    assert '"code": "deadline_exceeded"' in body or '"code": "model_invocation"' in body
+    *pieces, problem, end = body.split("\n\n")
+    assert len(pieces) > 3
+    assert {*pieces, end} == {"data: piece ", ""}
+    assert json.loads(problem.partition("data: ")[2])["code"] == "model_invocation"
     assert stream.error is not None
-    assert stream.error.error_type in ("DeadlineExceededError", "ModelInvocationError")
+    assert stream.error.error_type == "ModelInvocationError"
+
+
+@pytest.mark.parametrize("name", ["awkward_invoked", "awkward_asked"])
+@pytest.mark.parametrize("say", ["long", "half", "mute", "ours"])
+def test_an_error_of_any_words_ends_the_answer_and_not_the_runtime(
+    host: Start, layer: Path, name: str, say: str
+) -> None:
+    with start(host, layer, name) as environment:
+        failed = environment.invoke(event(say=say) | {"say": say})
+        after = environment.invoke(event(say="nothing") | {"say": "nothing"})
+        lines = lines_with(environment, "Runtime.ExitError")
+
+    if host.name == "aws":  # it collects streams, and takes one that failed for whole
+        assert b"data: one\n\n" in failed.payload
+    else:
+        expected = {"mute": "MuteError", "ours": "InvalidRequestError"}.get(say, "ValueError")
+        assert failed.error_type == expected
+    assert after.payload.endswith(b"data: one\n\n")
+    assert lines == []
 
 
 def test_an_answer_that_could_not_be_stored_does_not_end_as_a_whole_one(
@@ -206,76 +180,6 @@ def test_an_answer_that_could_not_be_stored_does_not_end_as_a_whole_one(
     assert stream.error.error_type == "StateError"
 
 
-# A client that goes away
-
-
-def leave(environment: Environment, session: str, *, interrupt: bool) -> None:
-    """Read an answer's first piece, go away, and wait until its call is in the books."""
-    stream = environment.invoke_stream(event(session=session))
-    read_until(stream, b"piece ")
-    stream.close(interrupt=interrupt)
-    until(lambda: sums_of(environment, "Calls") == [1])
-
-
-def sums_of(environment: Any, *names: str) -> list[int]:
-    """What was booked so far: a call that ends after its unit of work has a line of its own."""
-    lines = [json.loads(line) for line in lines_with(environment, '"_aws"', '"workId"')]
-    return [sum(line.get(name, 0) for line in lines) for name in names]
-
-
-@pytest.mark.parametrize("name", ["cancelling", "keeping"])
-def test_a_reader_that_goes_cancels_the_answer(emulator: Start, layer: Path, name: str) -> None:
-    with start(emulator, layer, name) as environment:
-        leave(environment, "s", interrupt=True)
-        cancelled = (environment.directory / "cancelled").exists()
-        ended = (environment.directory / "ended").exists()
-        (told,) = lines_with(environment, "The client has gone before the answer's end.")
-        tokens, failed = sums_of(environment, "OutputTokens", "FailedInvocations")
-
-    assert (cancelled, ended) == (True, False)
-    assert json.loads(told)["on_disconnect"] == "cancel"
-    assert failed == 0, "nobody is to be woken for it"
-    assert 0 < tokens < PIECES, "it was cut, and what came of it is booked"
-
-
-def test_a_reader_that_goes_is_not_waited_for_by_a_handler_that_finishes(
-    emulator: Start, layer: Path
-) -> None:
-    with start(emulator, layer, "finishing") as environment:
-        leave(environment, "s", interrupt=True)
-        (tokens,) = sums_of(environment, "OutputTokens")
-
-        assert (environment.directory / "ended").exists()
-    assert tokens >= PIECES
-
-
-def test_lambda_does_not_interrupt_it(emulator: Start, layer: Path) -> None:
-    with start(emulator, layer, "cancelling") as environment:
-        leave(environment, "s", interrupt=False)
-
-        assert (environment.directory / "ended").exists()
-        assert not (environment.directory / "cancelled").exists()
-
-
-@pytest.mark.parametrize(("name", "kept"), [("cancelling", False), ("keeping", True)])
-def test_what_was_seen_is_kept_with_the_session_if_asked(
-    emulator: Start, layer: Path, tmp_path: Path, name: str, kept: bool
-) -> None:
-    store = {"LAMBDALLM_STORE": f"sqlite:///{tmp_path}/sessions.db"}
-    with start(emulator, layer, name, variables=store) as environment:
-        leave(environment, "s", interrupt=True)
-    with start(emulator, layer, "whole", variables=store) as environment:
-        said = json.loads(parted(environment.invoke(event(session="s")).payload)[1])["said"]
-
-    if kept:
-        question, answer = said
-        assert question == "Tell me."
-        assert re.fullmatch("(piece )+", answer)
-        assert len(answer) < len("piece ") * PIECES
-    else:
-        assert said == [], "an exchange without an answer is not in the conversation"
-
-
 # Other runtimes, other sizes
 
 
@@ -284,8 +188,10 @@ def test_an_unknown_runtime_answers_in_one_piece_with_one_line(
 ) -> None:
     variables = {"RUNTIME_CLIENT_VERSION": "9.0.0"}
     with start(emulator, layer, "failing", variables=variables) as environment:
-        streams = [environment.invoke_stream(event(at=at)) for at in ("never", "middle")]
-        answers = [json.loads(b"".join(stream)) for stream in streams]
+        streams, answers = [], []
+        for at in ("never", "middle"):
+            streams.append(environment.invoke_stream(event(at=at)))
+            answers.append(json.loads(b"".join(streams[-1])))
         lines = lines_with(environment, "Responses are not streamed", "awslambdaric 9.0.0")
 
     assert [stream.streamed for stream in streams] == [False, False]
@@ -293,6 +199,45 @@ def test_an_unknown_runtime_answers_in_one_piece_with_one_line(
     assert answers[0]["body"] == "data: one\n\ndata: two\n\n"
     assert answers[1]["statusCode"] == 500
     assert len(lines) == 1
+
+
+LAZY = """
+def handler(event, context):
+    import streams
+    return streams.gated(event, context)
+"""
+
+
+def test_a_handler_that_is_imported_in_the_middle_of_an_invocation_streams_it(
+    emulator: Start, layer: Path
+) -> None:
+    files = {"app.py": LAZY, "streams.py": PROGRAM}
+    with emulator(files, opt=layer, variables=VARIABLES, timeout_seconds=10) as environment:
+        (environment.directory / "go").touch()
+        for _ in range(2):
+            stream = environment.invoke_stream(event())
+            assert parted(b"".join(stream))[1] == b"first second"
+            assert stream.streamed
+
+
+@pytest.mark.parametrize(
+    "request_context",
+    [
+        {"elb": {"targetGroupArn": "arn:x"}},
+        {"http": {"method": "GET"}, "domainName": "a1b2.execute-api.eu-west-1.amazonaws.com"},
+        {"http": {"method": "GET"}, "domainName": "api.example.com"},
+    ],
+    ids=["load balancer", "HTTP API", "HTTP API with a domain of its own"],
+)
+def test_what_cannot_stream_gets_the_answer_in_one_piece(
+    emulator: Start, layer: Path, request_context: dict[str, Any]
+) -> None:
+    with start(emulator, layer, "failing") as environment:
+        stream = environment.invoke_stream({**event(at="never"), "requestContext": request_context})
+        answer = json.loads(b"".join(stream))
+
+    assert not stream.streamed
+    assert answer["body"] == "data: one\n\ndata: two\n\n"
 
 
 def test_a_managed_instance_streams_to_many_at_once(emulator: Start, layer: Path) -> None:

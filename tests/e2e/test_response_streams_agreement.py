@@ -14,6 +14,7 @@ import pytest
 from e2e.agreement import side_by_side
 from fakes.streaming_runtime import BOOTSTRAP, END, chunks, plan
 from fakes.waiting import until
+from lambda_runtime_api.emulator.responses import TRAILERS_MAX_BYTES
 
 if TYPE_CHECKING:
     from e2e.aws_environment import AwsEnvironment
@@ -23,6 +24,18 @@ if TYPE_CHECKING:
 KINDS = {"on demand": {}, "managed": {"managed_concurrency": 1}}
 MODE = "Lambda-Runtime-Function-Response-Mode"
 ERROR = {"errorType": "ValueError", "errorMessage": "no"}
+
+
+TRAILERS_BEGIN = (
+    "Lambda-Runtime-Function-Error-Type: ValueError\r\nLambda-Runtime-Function-Error-Body: "
+)
+
+
+def trailers(size: int) -> list[Any]:
+    """Make the step that ends a response with an error of zeros, in trailers of that size."""
+    ending = "\r\n\r\n"
+    text = "A" * (size - len(TRAILERS_BEGIN) - len(ending))
+    return ["raw", f"0\r\n{TRAILERS_BEGIN}{text}{ending}"]
 
 
 class Seen(NamedTuple):
@@ -111,6 +124,31 @@ def test_elsewhere_only_ours_does(both: tuple[Start, Start]) -> None:
     assert ours.told == theirs.told
     assert types(ours) == ["ValueError"]
     assert theirs.answers == [(b"one", None)]
+
+
+def test_trailers_may_not_be_longer_than_that(both: tuple[Start, Start]) -> None:
+    sizes = (TRAILERS_MAX_BYTES, TRAILERS_MAX_BYTES + 1)
+    events = [plan(["chunk", "one"], trailers(size), ["told"]) for size in sizes]
+
+    ours, theirs = ask_both(both, *events, **KINDS["managed"])
+
+    assert ours.told == theirs.told
+    assert [status for status, _ in ours.told] == [202, 400]
+    assert types(ours)[1] == types(theirs)[1] == "Runtime.TruncatedResponse"
+    assert ours.answers[0][1] == "ValueError"
+    assert ours.answers[0][0] == theirs.answers[0][0] != b""
+
+
+def test_elsewhere_too(both: tuple[Start, Start]) -> None:
+    within = plan(["chunk", "one"], trailers(TRAILERS_MAX_BYTES), ["told"])
+    beyond = plan(["chunk", "one"], trailers(TRAILERS_MAX_BYTES + 1))
+
+    ours, theirs = ask_both(both, within, beyond, plan(["chunk", "two"], *END))
+
+    assert types(ours) == ["ValueError", "Runtime.TruncatedResponse", None]
+    assert types(theirs) == [None, "Runtime.ExitError", None]
+    assert ours.told == theirs.told
+    assert ours.answers[2] == theirs.answers[2] == (b"two", None)
 
 
 def test_managed_instances_survive_a_response_that_is_truncated(both: tuple[Start, Start]) -> None:

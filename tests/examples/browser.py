@@ -133,14 +133,13 @@ class _Protocol:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._numbers = count(1)
-        self.session: str | None = None
         self.events: list[dict[str, Any]] = []
 
-    def call(self, method: str, **params: Any) -> dict[str, Any]:
+    def call(self, method: str, session: str | None = None, **params: Any) -> dict[str, Any]:
         number = next(self._numbers)
-        call = {"id": number, "method": method, "params": params}
-        if self.session is not None and not method.startswith(("Browser.", "Target.")):
-            call["sessionId"] = self.session
+        call: dict[str, Any] = {"id": number, "method": method, "params": params}
+        if session is not None:
+            call["sessionId"] = session
         self._connection.send(json.dumps(call))
         while True:
             message = json.loads(self._connection.recv(timeout=ANSWER_SECONDS))
@@ -158,12 +157,25 @@ class Page:
 
     def __init__(self, protocol: _Protocol, size: Size) -> None:
         self._protocol = protocol
-        target = self._call("Target.createTarget", url="about:blank")["targetId"]
-        attached = self._call("Target.attachToTarget", targetId=target, flatten=True)
-        protocol.session = attached["sessionId"]
+        self._size = size
+        target = protocol.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = protocol.call("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             self._call(f"{domain}.enable")
         self.resize(size)
+
+    def another(self) -> Page:
+        """Open a further tab, of the same user."""
+        return Page(self._protocol, self._size)
+
+    def show(self) -> None:
+        """Bring it before the other tabs."""
+        self._call("Page.bringToFront")
+
+    def before_load(self, script: str) -> None:
+        """Run a script in all that is loaded from now on, before its own."""
+        self._call("Page.addScriptToEvaluateOnNewDocument", source=script)
 
     def open(self, url: str) -> None:
         """Load an address, whatever of it there is."""
@@ -266,6 +278,8 @@ class Page:
         self.evaluate("1")  # what has happened until now has come then
         found = []
         for event in self._protocol.events:
+            if event.get("sessionId") != self._session:
+                continue
             params = event.get("params", {})
             if event.get("method") == "Runtime.exceptionThrown":
                 details = params["exceptionDetails"]
@@ -275,4 +289,4 @@ class Page:
         return found
 
     def _call(self, method: str, **params: Any) -> dict[str, Any]:
-        return self._protocol.call(method, **params)
+        return self._protocol.call(method, self._session, **params)

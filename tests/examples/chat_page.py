@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
+from examples.browser import find_chromium, open_page
+from examples.deployed import Fleet, read_function
+from examples.spoken_model import MODEL_ID, SpokenModel
+from lambda_runtime_api.emulator.network import Relay
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from e2e.conftest import Service
     from examples.browser import Page
-    from examples.spoken_model import SpokenModel
     from lambda_runtime_api.emulator import Environment
-    from lambda_runtime_api.emulator.network import Relay
+
+TEMPLATE = Path(__file__).parents[2] / "examples/sse_chat/template.yaml"
+
+ENVIRONMENTS = 2
+"""One that answers, and one for who asks meanwhile what has become of the answer."""
 
 WORDS = "[...document.querySelectorAll('.assistant .words')].at(-1)?.textContent"
 NOTE = "[...document.querySelectorAll('.assistant .note')].at(-1)?"
 STATUS = "document.getElementById('status').textContent"
+
+BUSY = "!document.getElementById('stop').hidden"
+WAITING = "JSON.parse(localStorage['chat.waiting.' + JSON.parse(sessionStorage['chat.session'])])"
+"""What is not answered in this tab's conversation."""
 
 CONTRAST = """
 (() => {
@@ -83,6 +102,16 @@ class Chat:
         page.open(relay.url)
         page.wait_for("document.activeElement.id === 'message'")
 
+    def beside(self) -> Chat:
+        """Open it in a further tab."""
+        return Chat(self.page.another(), self.relay)
+
+    def show(self) -> None:
+        """Bring its tab before the others, and point at the box."""
+        self.page.show()
+        self.page.wait_for("document.hasFocus()")
+        self.page.evaluate("document.getElementById('message').focus()")
+
     def ask(self, text: str) -> None:
         self.page.insert(text)
         self.page.press("Enter")
@@ -106,3 +135,34 @@ class Chat:
 
     def conversation(self) -> list[str]:
         return self.page.texts(".words")
+
+
+@pytest.fixture
+def behind(request: pytest.FixtureRequest, dynamodb: Service, layer: Path) -> Iterator[Behind]:
+    """The function behind its URL; the parameter says whether that hangs up with its client."""
+    function = read_function(TEMPLATE, {"Table": dynamodb.table, "ModelId": MODEL_ID})
+    with SpokenModel() as model, contextlib.ExitStack() as stack:
+        endpoints = {
+            "AWS_ENDPOINT_URL_DYNAMODB": dynamodb.url,
+            "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": model.url,
+        }
+        environments = [
+            stack.enter_context(function.start(layer, **endpoints)) for _ in range(ENVIRONMENTS)
+        ]
+        interrupts = getattr(request, "param", False)
+        url = function.open_url(Fleet(*environments), interrupts=interrupts)
+        yield Behind(model, environments, stack.enter_context(url).url)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    program = find_chromium()
+    if program is None:
+        pytest.skip("no Chromium is on the PATH (on Debian, the package chromium)")
+    return program
+
+
+@pytest.fixture
+def chat(chromium: str, behind: Behind) -> Iterator[Chat]:
+    with Relay(behind.url) as relay, open_page(chromium) as page:
+        yield Chat(page, relay)

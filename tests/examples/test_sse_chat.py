@@ -5,7 +5,6 @@ Chromium ─ relay ─ Function URL ─ awslambdaric + the built layer ─ a mod
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -16,27 +15,23 @@ import boto3
 import httpx
 import pytest
 
-from examples.browser import NARROW, WIDE, find_chromium, open_page
-from examples.chat_page import CONTRAST, NOTE, PLACES, Behind, Chat
-from examples.deployed import Fleet, load_template, read_function
-from examples.spoken_model import MODEL_ID, SpokenModel
-from lambda_runtime_api.emulator.network import Relay
+from examples.browser import NARROW, WIDE
+from examples.chat_page import CONTRAST, NOTE, PLACES, TEMPLATE, WAITING
+from examples.deployed import load_template
 
 pytest.importorskip("awslambdaric", reason="AWS's runtime client is built for Linux")
 pytest.importorskip("ministack")
 
+from fakes.waiting import until
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from e2e.conftest import Service
     from examples.browser import Page
+    from examples.chat_page import Behind, Chat
 
 ROOT = Path(__file__).parents[2]
-TEMPLATE = ROOT / "examples/sse_chat/template.yaml"
-
-ENVIRONMENTS = 2
-"""One that answers, and one for who asks meanwhile what has become of the answer."""
-
 SHIFT = 8
 
 SPOKEN = [
@@ -52,37 +47,6 @@ SPOKEN = [
         "3. One day the river cuts through the neck, and leaves a lake behind: an oxbow.",
     ),
 ]
-
-
-@pytest.fixture
-def behind(request: pytest.FixtureRequest, dynamodb: Service, layer: Path) -> Iterator[Behind]:
-    """The function behind its URL; the parameter says whether that hangs up with its client."""
-    function = read_function(TEMPLATE, {"Table": dynamodb.table, "ModelId": MODEL_ID})
-    with SpokenModel() as model, contextlib.ExitStack() as stack:
-        endpoints = {
-            "AWS_ENDPOINT_URL_DYNAMODB": dynamodb.url,
-            "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": model.url,
-        }
-        environments = [
-            stack.enter_context(function.start(layer, **endpoints)) for _ in range(ENVIRONMENTS)
-        ]
-        interrupts = getattr(request, "param", False)
-        url = function.open_url(Fleet(*environments), interrupts=interrupts)
-        yield Behind(model, environments, stack.enter_context(url).url)
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    program = find_chromium()
-    if program is None:
-        pytest.skip("no Chromium is on the PATH (on Debian, the package chromium)")
-    return program
-
-
-@pytest.fixture
-def chat(chromium: str, behind: Behind) -> Iterator[Chat]:
-    with Relay(behind.url) as relay, open_page(chromium) as page:
-        yield Chat(page, relay)
 
 
 @pytest.fixture
@@ -152,7 +116,7 @@ def test_a_cut_before_the_first_word_asks_the_model_no_second_time(
 ) -> None:
     chat.ask("Count for me.")
     speech = behind.model.next_question()
-    chat.page.wait_for("JSON.parse(localStorage.getItem('chat.waiting')).begun")
+    chat.page.wait_for(f"{WAITING}[0].begun")
     chat.relay.cut()
     chat.wait_for_status("The connection broke.")
     chat.wait_for_looks(2)
@@ -196,6 +160,7 @@ def test_stop_ends_what_is_shown_and_the_next_message_goes_on(
     chat.page.wait_for(f"{NOTE}.textContent === 'Stopped here'")
     first.say(" two")
     first.end()
+    until(behind.costs_in_the_books)  # it is stored then
     chat.ask("And then?")
     second = behind.model.next_question()
     assert second.question[:2] == [("user", "Count for me."), ("assistant", "one two")]

@@ -56,6 +56,45 @@ def test_a_buffered_url_before_a_streaming_handler_is_an_error() -> None:
     assert words.endswith("→ InvokeMode: RESPONSE_STREAM")
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        via("function-url").replace("import stream_handler", "import *"),
+        "try:\n    import x\nexcept ImportError:\n    " + via("function-url"),
+        "\ufeff" + via("function-url"),
+    ],
+    ids=["imported by a star", "imported in an except", "with a byte order mark"],
+)
+def test_a_decorator_is_found_wherever_it_comes_from(code: str) -> None:
+    assert severities(SAM + URL.replace("MODE", "BUFFERED"), code) == ["error"]
+
+
+def test_code_says_how_it_is_encoded() -> None:
+    code = f"# coding: latin-1\n# gr\u00fcn\n{via('function-url')}"
+    Path("app.py").write_bytes(code.encode("latin-1"))
+
+    assert severities(SAM + URL.replace("MODE", "BUFFERED"), None) == ["error"]
+
+
+def test_a_decorator_that_may_be_ours_is_noted() -> None:
+    code = via("function-url").replace("lambdallm import stream_handler", "mine import *")
+    ((severity, line, said),) = examine(SAM + URL.replace("MODE", "BUFFERED"), code)
+
+    assert (severity, line) == ("note", 7)
+    assert "Its decorator may come from `from mine import *`." in said
+
+
+@pytest.mark.parametrize(("handler", "why"), [("tell", "names no module"), ("''", "is known at")])
+def test_a_handler_without_a_module(handler: str, why: str) -> None:
+    template = SAM.replace("app.tell", handler) + URL.replace("MODE", "RESPONSE_STREAM")
+    ((severity, _, said),) = examine(template, via("function-url"))
+
+    assert severity == "note"
+    assert why in said
+    assert "''" not in said
+    assert "()" not in said
+
+
 def test_a_mode_that_is_absent_is_buffered() -> None:
     bare = SAM + "      FunctionUrlConfig: {AuthType: NONE}\n"
 
@@ -73,7 +112,9 @@ def test_a_mode_that_is_absent_is_buffered() -> None:
         ("tell = 5", "note", "'tell' is cannot be read"),
         ("tell = tell", "note", "no 'tell' that can be read"),
         ("def other(", "note", "It is no Python"),
-        (None, "note", "Its module 'app' is not in"),
+        (None, "note", "Its module 'app' is not in '.'"),
+        ("from app import tell", "note", "through more than 5 modules, or in a circle"),
+        ("from x import *", "note", "'tell' may come from `from x import *`"),
     ],
 )
 def test_a_streaming_url_before_another_handler(code: str, severity: str, words: str) -> None:

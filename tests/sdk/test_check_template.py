@@ -4,11 +4,24 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from fakes.stream_templates import SAM, URL, examine, via
+
+ALIAS = "{Type: AWS::Lambda::Alias, Properties: {FunctionName: !Ref Live}}"
+BEHIND = "{Type: AWS::Lambda::Url, Properties: {TargetFunctionArn: !Ref Live}}"
+STREAMING = SAM + URL.replace("MODE", "RESPONSE_STREAM")
+
+
+def merged(depth: int) -> str:
+    """Make a mapping into which another one is copied nine times, and so on."""
+    text = "&a0 {x: 1}"
+    for level in range(depth):
+        text = f"&a{level + 1} {{<<: [{text}{f', *a{level}' * 9}]}}"
+    return text
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +87,47 @@ def test_a_template_of_something_else_is_not_looked_at(folder: Path) -> None:
     assert json.loads(run("--json").stdout)["template"] is None
     assert run("--template", "template.yaml").returncode == 1
     assert run("--template", "absent.yaml").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("template", "line", "words"),
+    [
+        (f"{SAM}  Live: {ALIAS}\n  Url: {BEHIND}", 10, "It leads back to itself"),
+        (SAM.replace("Timeout: 25", "Timeout: .inf"), 9, "no number of seconds"),
+        (SAM.replace("Timeout: 25", "Timeout: {Ref: [a]}"), 9, "`Ref` is no name"),
+        (SAM.replace("Timeout: 25", "Timeout: !Ref {a: 1}"), 9, "`Ref` is no name"),
+        (f"{SAM}Metadata: {'[' * 3_000}{']' * 3_000}", 0, "nested more than 50 deep"),
+        (f"{SAM}Metadata: &it {{<<: *it, a: *it}}", 0, "nested too deeply"),
+    ],
+    ids=["an alias of itself", "inf", "a list", "a mapping", "deep", "of itself"],
+)
+def test_what_cannot_be_followed_is_an_error(template: str, line: int, words: str) -> None:
+    ((severity, found, said),) = examine(template, via("invoke"))
+
+    assert (severity, found) == ("error", line)
+    assert words in said
+    answer = json.loads(run("--json").stdout)
+    assert (answer["exit_code"], len(answer["template"]["findings"])) == (1, 1)
+
+
+def test_what_is_merged_is_counted_before_it_is_copied() -> None:
+    """Nine times nine, seven times over, are 1.7 GB."""
+    tracemalloc.start()
+    try:
+        ((severity, _, said),) = examine(f"{SAM}Metadata: {merged(7)}", None)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert severity == "error"
+    assert "more than 200000 values" in said
+    assert peak_bytes < 10_000_000
+
+
+@pytest.mark.parametrize("code", ["x = " + "-" * 50_000 + "1", "x = a" + ".b" * 5_000])
+def test_code_that_is_nested_too_deeply_is_unknown(code: str) -> None:
+    called = code.removeprefix("x = ")
+    ((severity, line, said),) = examine(STREAMING, f"@{called}\ndef tell(): ...")
+
+    assert (severity, line) == ("note", 7)
+    assert "nested too deeply" in said

@@ -126,6 +126,10 @@ def test_it_is_written_and_read() -> None:
         ({"template": 7}, "needs a template"),
         ({"template": "A", "tmeperature": 1}, "'tmeperature'"),
         ({"template": "A", "output_schema": {"type": "strnig"}}, "strnig"),
+        ({"template": "A", "max_tokens": "many"}, "max_tokens is a whole number"),
+        ({"template": "A", "max_tokens": 0}, "max_tokens is a whole number"),
+        ({"template": "A", "repair": 4}, "repair is a whole number from 0 to 3"),
+        ({"template": "A", "repair": True}, "repair is a whole number from 0 to 3"),
     ],
 )
 def test_what_is_no_prompt_is_refused(fields: dict[str, Any], words: str) -> None:
@@ -179,6 +183,13 @@ def test_versions_in_one_file(file: Path) -> None:
         ("template: [", None, "cannot be read: line 1"),
         ("a: 1\ntemplate: |\n  x\n  y\nb: [", None, "line 5"),
         ("template: A", "2", "has no version '2'"),
+        (
+            "template: A\nversions: 3",
+            None,
+            "`versions` has to hold prompts by their versions, not 3",
+        ),
+        ('versions: {"1": hello}', None, "version 1 has to hold the fields of a prompt"),
+        ("template: A\nrepair: often", None, "repair is a whole number"),
     ],
 )
 def test_a_file_that_does_not_say_which(
@@ -189,6 +200,13 @@ def test_a_file_that_does_not_say_which(
 
     with pytest.raises(lambdallm.ConfigurationError, match=words.replace("[", r"\[")):
         Prompt.from_yaml(path, version)
+
+
+def test_tags_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("template: A\ntags: x, long one\n")
+
+    assert Prompt.from_yaml(path).tags == ["x", "long one"]
 
 
 def test_a_file_of_one_prompt_and_one_that_is_not_there(tmp_path: Path) -> None:

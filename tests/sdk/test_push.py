@@ -107,6 +107,7 @@ def test_a_message_arrives_as_it_was_given(
 @pytest.mark.parametrize(
     ("data", "error", "said"),
     [
+        ({"a": float("nan")}, lambdallm.InvalidRequestError, "is no JSON"),
         ("x" * 131_073, lambdallm.InvalidRequestError, "131,073 bytes"),
         ("ü" * 65_537, lambdallm.InvalidRequestError, "131,074 bytes"),
         (b"\xff\xfe", lambdallm.InvalidRequestError, "Base64"),
@@ -116,7 +117,17 @@ def test_a_message_arrives_as_it_was_given(
         (None, TypeError, "NoneType"),
         ({"a": object()}, TypeError, "JSON"),
     ],
-    ids=["129 KB", "in bytes", "binary", "half a character", "surrogate", "number", "none", "no"],
+    ids=[
+        "NaN",
+        "129 KB",
+        "in bytes",
+        "binary",
+        "half a character",
+        "surrogate",
+        "number",
+        "none",
+        "no",
+    ],
 )
 def test_what_cannot_be_sent_is_refused_before(
     run: Callable[..., Any], gateway: ApiServer, data: Any, error: Any, said: str

@@ -85,6 +85,16 @@ def test_who_is_connecting_is_refused_by_a_status(gateway: ApiServer) -> None:
     assert told(gateway) == []
 
 
+@pytest.mark.parametrize("chunks", [[], ["welcome"]])
+def test_who_is_connecting_is_let_in_by_a_handler_that_yields(
+    gateway: ApiServer, chunks: list[str]
+) -> None:
+    def tell(event: Any, context: Any) -> Iterator[Any]:
+        yield from chunks
+
+    assert ask(tell, "CONNECT") == {"statusCode": 200, "body": "".join(chunks)}
+
+
 @pytest.mark.parametrize(("policy", "made"), [("cancel", 1), ("finish", 3)])
 def test_a_client_that_is_gone(gateway: ApiServer, policy: str, made: int) -> None:
     gateway.replies = [GONE]

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from lambdallm import Model, handler
+from lambdallm._messages import History, substitute
+from lambdallm._requests import refuse_parameters
 from lambdallm.testing import MockLambdaContext
 from lambdallm_wire import codec
 
@@ -67,3 +69,25 @@ def test_what_was_not_given_is_not_sent(asked: list[dict[str, Any]]) -> None:
 
     (request,) = asked
     assert not {*NEW, "temperature", "fallback_models", "own_providers"} & request.keys()
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Compare {models}",
+        "As {{model}}",
+        "A {",
+        [],
+        History([{"role": "user", "content": "{model}"}]),
+    ],
+)
+def test_a_parameter_that_has_no_place_is_no_variable(prompt: Any) -> None:
+    with pytest.raises(TypeError, match=r"this one has no \{model\}"):
+        refuse_parameters(prompt, {"models": 1, "model": "x"})
+
+
+@pytest.mark.parametrize("prompt", ["A {model}", "A {model!r:>9}", '{"a": {model}}', "{ {model}"])
+def test_a_parameter_that_has_a_place_is_one(prompt: str) -> None:
+    refuse_parameters(prompt, {"model": "x"})
+
+    assert "x" in substitute(prompt, {"model": "x"})

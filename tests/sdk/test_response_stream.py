@@ -12,11 +12,11 @@ import h11
 import pytest
 
 from fakes.waiting import until
-from lambdallm import DeadlineExceededError, SidecarError
+from lambdallm import SidecarError
 from lambdallm._response_stream import JOINED_MAX_BYTES, ClientGoneError, ResponseStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 REPLY = b'HTTP/1.1 202 Accepted\r\ncontent-length: 15\r\n\r\n{"status":"OK"}'
 
@@ -24,10 +24,16 @@ REPLY = b'HTTP/1.1 202 Accepted\r\ncontent-length: 15\r\n\r\n{"status":"OK"}'
 class Lambda:
     """A Runtime API that reads one response, or part of it."""
 
-    def __init__(self, reply: bytes = REPLY, bytes_max: int = 1 << 40) -> None:
+    def __init__(
+        self,
+        reply: bytes = REPLY,
+        bytes_max: int = 1 << 40,
+        before_reply: Callable[[], object] = bool,
+    ) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._reply = reply
         self._bytes_max = bytes_max
+        self._before_reply = before_reply
         self.request: Any = None
         self.chunks: list[bytes] = []
         self.trailers: dict[str, str] = {}
@@ -63,6 +69,7 @@ class Lambda:
                 elif isinstance(event, h11.EndOfMessage):
                     self.trailers = {key.decode(): text.decode() for key, text in event.headers}
                     self.ended = True
+                    self._before_reply()
                     connection.sendall(self._reply)
                     return
                 else:
@@ -78,7 +85,9 @@ def platform() -> Iterator[Lambda]:
 
 def open_stream(server: Lambda, seconds: float = 10.0, **more: Any) -> ResponseStream:
     arguments = {"invocation_id": None, "content_type": "text/plain", **more}
-    return ResponseStream(server.address, "request-1", seconds=seconds, **arguments)
+    return ResponseStream(
+        server.address, "request-1", chunk_seconds=seconds, reply_seconds=seconds, **arguments
+    )
 
 
 def fill(stream: ResponseStream) -> None:
@@ -111,12 +120,28 @@ def test_a_response_is_what_the_runtime_api_specifies(platform: Lambda) -> None:
 def test_an_error_is_told_by_the_trailers(platform: Lambda) -> None:
     stream = open_stream(platform)
     stream.write(b"one")
-    stream.fail("ValueError", {"errorMessage": "wörds\r\nmore", "errorType": "ValueError"})
+    stream.fail("ValueError", "wörds\r\nmore \ud800")
     platform.close()
 
     assert platform.trailers["lambda-runtime-function-error-type"] == "ValueError"
     body = base64.b64decode(platform.trailers["lambda-runtime-function-error-body"])
-    assert json.loads(body) == {"errorMessage": "wörds\r\nmore", "errorType": "ValueError"}
+    assert json.loads(body) == {
+        "errorMessage": "wörds\r\nmore \ud800", "errorType": "ValueError",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("words", ["x" * 100_000, "😀" * 5_000, "\n" * 9_000])
+def test_what_is_too_long_for_a_trailer_is_cut(platform: Lambda, words: str) -> None:
+    stream = open_stream(platform)
+    stream.fail("Very" * 200 + "LongError", words)
+    platform.close()
+
+    told = platform.trailers
+    assert sum(len(name) + len(text) + 4 for name, text in told.items()) < 3_500
+    body = json.loads(base64.b64decode(told["lambda-runtime-function-error-body"]))
+    assert body["errorMessage"].endswith(" …")
+    assert words.startswith(body["errorMessage"][:-2])
+    assert len(body["errorMessage"]) > 60
 
 
 def test_a_prelude_leaves_with_the_first_chunk_or_before_it(platform: Lambda) -> None:
@@ -170,15 +195,38 @@ def test_a_reader_that_goes_is_noticed_and_stays_gone() -> None:
         stream.finish()
 
 
-def test_a_reader_that_stands_still_is_waited_for_no_longer_than_said() -> None:
+def test_a_reader_that_stands_still_counts_as_gone_when_its_time_is_over() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host, port = listener.getsockname()
         stream = ResponseStream(
-            f"{host}:{port}", "r", None, content_type="text/plain", seconds=0.05
+            f"{host}:{port}",
+            "r",
+            None,
+            content_type="text/plain",
+            chunk_seconds=0.05,
+            reply_seconds=10,
         )
-        with pytest.raises(DeadlineExceededError):
+        with pytest.raises(ClientGoneError):
             fill(stream)
 
+    assert not stream.is_open
+
+
+def test_a_slow_end_is_waited_for_as_long_as_there_is_time() -> None:
+    """A runtime that goes on before its response has ended is refused, and ends."""
+    go = threading.Event()
+    server = Lambda(before_reply=go.wait)
+    stream = open_stream(server, seconds=30)
+    stream.write(b"one")
+    ending = threading.Thread(target=stream.finish)
+    ending.start()
+    until(lambda: server.ended)
+    assert ending.is_alive()
+    go.set()
+    ending.join(10)
+    server.close()
+
+    assert not ending.is_alive()
     assert not stream.is_open
 
 
@@ -186,4 +234,11 @@ def test_a_place_where_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(OSError, match="refused"):
-        ResponseStream(f"127.0.0.1:{port}", "r", None, content_type="text/plain", seconds=1.0)
+        ResponseStream(
+            f"127.0.0.1:{port}",
+            "r",
+            None,
+            content_type="text/plain",
+            chunk_seconds=1.0,
+            reply_seconds=1.0,
+        )

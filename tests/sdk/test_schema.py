@@ -8,6 +8,8 @@ from hypothesis import given, strategies as st
 
 from lambdallm import ConfigurationError, InvalidRequestError
 from lambdallm._schema import FAULTS_MAX, KEYWORDS, Schema
+from lambdallm._schema_faults import Path
+from lambdallm._schema_keywords import Checking
 
 
 def faults(definition: dict[str, Any], value: Any) -> list[tuple[str, str]]:
@@ -228,7 +230,11 @@ def test_a_field_may_be_called_type() -> None:
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=3),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
     ),
@@ -254,3 +260,132 @@ def test_no_body_makes_it_raise_anything_else(value: Any) -> None:
 
     assert schema.keys() <= KEYWORDS.keys()
     faults(schema, value)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"required": "name"},
+        {"enum": "abc"},
+        {"exclusiveMinimum": True},
+        {"minimum": "1"},
+        {"minLength": -1},
+        {"maxItems": 1.5},
+        {"maximum": float("inf")},
+        {"multipleOf": 0},
+        {"pattern": "("},
+        {"patternProperties": {"(": {}}},
+        {"properties": [1]},
+        {"type": {}},
+        {"type": []},
+        {"anyOf": {}},
+        {"uniqueItems": 1},
+        {"format": ["date"]},
+    ],
+)
+def test_a_keyword_that_cannot_be_checked_with_its_value_is_refused(schema: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        Schema({"type": "object", "properties": {"a": schema}})
+
+
+@pytest.mark.parametrize(
+    ("step", "value", "fits"),
+    [
+        (0.01, 19.99, True),
+        (0.01, 19.995, False),
+        (0.5, 10**400, True),
+        (10**400, 5.0, False),
+        (3, 10**400, False),
+        (0.1, float("inf"), False),
+    ],
+)
+def test_a_multiple_is_one_as_it_is_written(step: Any, value: Any, fits: bool) -> None:
+    assert (faults({"multipleOf": step}, value) == []) is fits
+
+
+def test_what_json_has_no_number_for_is_none() -> None:
+    assert faults({"type": "number"}, float("inf")) == [("body", "has to be a number")]
+
+
+# However much there is to be checked
+
+LINKED = {
+    "$ref": "#/$defs/L",
+    "$defs": {
+        "L": {
+            "type": "object",
+            "properties": {
+                "v": {"type": "integer"},
+                "next": {"anyOf": [{"$ref": "#/$defs/L"}, {"type": "null"}]},
+            },
+            "required": ["v"],
+        }
+    },
+}
+
+
+def linked(depth: int, leaf: Any) -> Any:
+    value = {"v": leaf}
+    for _ in range(depth):
+        value = {"v": 1, "next": value}
+    return value
+
+
+def test_choices_within_choices_are_looked_at_once() -> None:
+    steps: list[int] = []
+    for depth in (20, 40):
+        checking = Checking(LINKED, None)
+        checking.check(linked(depth, "x"), LINKED, Path("body", "body"))
+        steps.append(checking.steps)
+        assert [fault["detail"] for fault in checking.faults] == ["has to be an integer"]
+
+    assert steps[1] < 3 * steps[0]
+    assert faults(LINKED, linked(50, 1)) == []
+    assert faults(LINKED, linked(900, 1))[0][1] == "is nested more than 200 deep"
+
+
+def test_a_choice_that_doubles_with_each_level_comes_to_an_end() -> None:
+    twice = {"type": "array", "items": {"anyOf": [{"$ref": "#"}, {"$ref": "#"}]}, "maxItems": 1}
+    value: Any = [1]
+    for _ in range(40):
+        value = [value]
+
+    assert [detail for _, detail in faults(twice, value)] == ["takes too many steps to be checked"]
+
+
+def test_a_long_list_has_steps_enough() -> None:
+    schema = {"items": {"anyOf": [{"type": "string"}, {"type": "integer"}]}, "uniqueItems": True}
+
+    assert faults(schema, [*range(60_000)]) == []
+
+
+def test_a_reference_that_leads_to_itself_alone() -> None:
+    loop = {"anyOf": [{"$ref": "#/$defs/A"}], "$defs": {"A": {"$ref": "#/$defs/A"}}}
+
+    assert faults(loop, 1) == [("body", "is nested more than 200 deep")]
+    assert faults({**loop, "anyOf": [False, {"$ref": "#/$defs/B"}], "$defs": LOOP}, 1) == [
+        ("body", "is none of what is allowed here")
+    ]
+
+
+LOOP = {"B": {"allOf": [False], "$ref": "#/$defs/C"}, "C": {"not": {}}}
+
+
+def test_names_that_somebody_made_up_stay_out_of_the_sentence() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"prices": {"additionalProperties": {"type": "number"}}},
+        "patternProperties": {"^p_": {"type": "integer"}},
+        "propertyNames": {"maxLength": 9},
+    }
+
+    with pytest.raises(InvalidRequestError) as caught:
+        Schema(schema).check({"prices": {"Ann": "x"}, "p_Bob": "x", "Somebody Else": 1})
+
+    assert caught.value.errors == [
+        {"field": "body.prices.Ann", "detail": "has to be a number"},
+        {"field": "body.p_Bob", "detail": "has to be an integer"},
+        {"field": "body.Somebody Else", "detail": "has more than 9 characters"},
+    ]
+    assert "body.prices.* has to be a number; body.* has to be an integer" in caught.value.detail
+    assert not any(name in caught.value.detail for name in ("Ann", "Bob", "Somebody"))

@@ -8,6 +8,7 @@ from datetime import date, datetime, timezone
 from typing import Any, Optional
 from uuid import UUID
 
+import pydantic
 import pytest
 
 import lambdallm
@@ -177,6 +178,49 @@ def test_names_that_the_model_has_made_up_stay_out_of_the_sentence(model: MockPr
     assert "answer.made-up" in model.prompts[1]
 
 
+class Priced(pydantic.BaseModel, extra="forbid"):
+    prices: dict[str, float]
+
+
+@pytest.mark.parametrize("shape", [{"prices": dict[str, float]}, Priced, {"all": Priced}])
+def test_names_of_a_dict_stay_out_of_the_sentence_too(shape: Any, model: MockProvider) -> None:
+    answer = {"prices": {"Ann Smith": "x"}}
+    model.say(json.dumps({"all": answer} if "all" in str(shape) else answer))
+
+    with pytest.raises(lambdallm.OutputError) as caught:
+        run(lambda context: context.invoke_structured("Which?", shape))
+
+    assert "Ann Smith" not in caught.value.detail
+    assert "prices.* " in caught.value.detail
+    assert "prices.Ann Smith" in model.prompts[1]
+    assert caught.value.errors[0]["field"].endswith("prices.Ann Smith")
+    assert "safe" not in caught.value.errors[0]
+
+
+def test_a_field_that_a_model_forbids_stays_out_of_the_sentence(model: MockProvider) -> None:
+    model.say('{"prices": {}, "Ann Smith": 1}')
+
+    with pytest.raises(lambdallm.OutputError) as caught:
+        run(lambda context: context.invoke_structured("Which?", Priced, repair=0))
+
+    assert "answer.* is not taken by its class" in caught.value.detail
+    assert "Ann Smith" not in caught.value.detail
+
+
+def test_a_number_that_no_float_holds_is_a_wrong_answer(model: MockProvider) -> None:
+    model.say('{"n": 1%s}' % ("0" * 400))
+
+    with pytest.raises(lambdallm.OutputError, match=r"answer\.n is not taken"):
+        run(lambda context: context.invoke_structured("Which?", {"n": float}, repair=0))
+
+
+def test_a_tree_that_was_cut_is_no_smaller_tree(prompted: PromptedModel) -> None:
+    text = '{"title": "A", "authors": [], "sequel": {"title": "B", "authors": []}, "ki'
+
+    with pytest.raises(lambdallm.OutputError, match="was cut"):
+        asked(Book, Answer(text, stop_reason="max_tokens"), prompted=prompted)
+
+
 def test_without_time_for_a_repair_the_answer_is_told(prompted: PromptedModel) -> None:
     class Ending(MockLambdaContext):
         """Its time is up when the first answer is there."""
@@ -238,6 +282,27 @@ def test_a_parameter_that_the_prompt_has_a_place_for_is_a_variable(model: MockPr
     run(lambda context: context.invoke_structured("A {model} car", {"n": int}, model="T"))
 
     assert model.prompts == ["A T car"]
+
+
+def test_a_parameter_beside_a_longer_name_is_a_parameter(prompted: PromptedModel) -> None:
+    prompted.to("3 degrees of ['a'] {{x}", '{"n": 1}')
+    run(
+        lambda context: context.invoke_structured(
+            "{temperature_c} degrees of {models} {{x}",
+            {"n": int}, temperature_c=3, temperature=0.5, models=["a"],
+            model="bedrock/us.amazon.nova-lite-v1:0",
+        )
+    )  # fmt: skip
+
+    assert prompted.requests[0].model_id == "us.amazon.nova-lite-v1:0"
+    assert prompted.requests[0].body["inferenceConfig"]["temperature"] == 0.5
+
+
+@pytest.mark.parametrize("prompt", ["A {b}", [{"role": "user", "content": "A {max_token}"}]])
+def test_a_name_that_is_neither_variable_nor_parameter(prompt: Any, model: MockProvider) -> None:
+    with pytest.raises(TypeError, match="no parameter 'max_token'"):
+        run(lambda context: context.invoke_structured(prompt, {"n": int}, max_token=5))
+    assert model.call_count == 0
 
 
 @pytest.mark.parametrize("name", ["tools", "tool_choice"])

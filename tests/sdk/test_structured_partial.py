@@ -148,3 +148,19 @@ def test_where_none_fits_the_first_is_told() -> None:
 def test_where_there_is_none_it_says_so(text: str) -> None:
     with pytest.raises(ValueError, match="no JSON"):
         found(text)
+
+
+@given(
+    st.lists(st.integers(1, 7)), st.sampled_from(["<think>{[</think>", "  <thin", "<x [1] ", ""])
+)
+def test_it_begins_with_what_was_asked_for(sizes: list[int], before: str) -> None:
+    partial = PartialJson("{")
+    text = before + '{"a": "</think>"}'
+    at = 0
+    while at < len(text):
+        size = sizes.pop() if sizes else 1
+        partial.feed(text[at : at + size])
+        at += size
+
+    assert partial.value == {"a": "</think>"}
+    assert partial.ended

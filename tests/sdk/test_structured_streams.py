@@ -51,6 +51,29 @@ def test_what_is_wrong_in_the_end_is_raised_where_it_is_read(model: MockProvider
         run(work)
 
 
+def test_what_was_raised_on_the_way_is_the_result(model: MockProvider) -> None:
+    model.say("No.")
+
+    def work(context: Any) -> Any:
+        stream = context.stream_structured("A", {"n": int}, repair=0)
+        with pytest.raises(lambdallm.OutputError) as caught:
+            list(stream)
+        with pytest.raises(lambdallm.OutputError) as again:
+            _ = stream.result
+        return caught.value is again.value
+
+    assert run(work)
+
+
+def test_an_object_is_no_list_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = '<think>{"n": 7}?</think>[draft] ["a", "b"] {"n": 12}'
+    partial, result, _ = streamed(monkeypatch, {"n": int}, text)
+
+    assert all(each.startswith("{") for each in partial)
+    assert partial[-1] == '{"n": 12}'
+    assert result == {"n": 12}
+
+
 def test_a_stream_that_was_closed_has_no_result(model: MockProvider) -> None:
     model.say('{"n": 1}')
 
@@ -77,3 +100,24 @@ def test_as_a_coroutine(model: MockProvider) -> None:
     handle({}, MockLambdaContext())
 
     assert seen == [{"n": 1}, {"n": 1}, {"n": 1}]
+
+
+def test_what_a_coroutine_was_told_is_its_result(model: MockProvider) -> None:
+    model.say("No.")
+    seen: list[Any] = []
+
+    @lambdallm.handler
+    async def handle(event: Any, context: Any) -> None:
+        stream = context.astream_structured("A", {"n": int}, repair=0)
+        for _ in range(2):
+            try:
+                seen.extend(
+                    [each async for each in stream] if not seen else [await stream.result()]
+                )
+            except lambdallm.OutputError as error:
+                seen.append(error)
+
+    handle({}, MockLambdaContext())
+
+    assert isinstance(seen[0], lambdallm.OutputError)
+    assert seen[0] is seen[1]

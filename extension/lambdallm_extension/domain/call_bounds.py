@@ -130,7 +130,7 @@ Source: Bedrock pricing, Titan Multimodal Embeddings and Nova Multimodal Embeddi
 
 _DATA = frozenset({
     "toolUse", "tool_use", "function_call", "json", "arguments", "input_schema", "inputSchema",
-    "parameters", "schema", "functions", "metadata",
+    "parameters", "schema", "output_schema", "functions", "metadata",
 })  # fmt: skip
 """Fields and types in which everything is text to the model, whatever it is called there."""
 

@@ -47,12 +47,19 @@ _REFUSED_WORDS = (
     "text.format",
     "json_schema",
     "structured output",
+    "response_schema",
+    "compiled grammar",
+    "schemas contains too many",
+    "too complex",
 )
 """What a refusal is about that means the schema, in lower case.
 
 Source: "This model doesn't support the outputConfig field" (Nova, Llama; Converse),
 "output_config.format: Extra inputs are not permitted" (litellm #27846), "Invalid parameter:
-'response_format' of type 'json_schema' is not supported with this model" (OpenAI); 2026-11.
+'response_format' of type 'json_schema' is not supported with this model" (OpenAI), "The compiled
+grammar is too large" (anthropic-sdk-python #1185), "Schemas contains too many parameters with union
+types" (vercel/ai #17268), "Schema is too complex" (TanStack/ai #686), "generation_config.
+response_schema" (Gemini); 2026-11.
 """
 
 _REMEMBERED_MAX = 256
@@ -124,10 +131,52 @@ def grammar(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     anything at all and recursion have no form there.
     """
     try:
-        narrowed = _narrow(schema)
+        narrowed = _narrow(with_bare_references(schema))
     except _NotHeldError:
         return None
     return None if _is_recursive(narrowed) else narrowed
+
+
+def with_bare_references(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema whose references stand alone, as APIs want them.
+
+    What a reference leads to takes the place of one with words of its own (a description), which
+    win. Where it leads back to itself it stays, without them.
+    """
+    bare: dict[str, Any] = _bare(schema, schema, ())
+    return bare
+
+
+def _bare(part: Any, root: Mapping[str, Any], within: tuple[str, ...]) -> Any:
+    if isinstance(part, list):
+        return [_bare(each, root, within) for each in part]
+    if not isinstance(part, dict):
+        return part
+    reference = part.get("$ref")
+    if isinstance(reference, str) and part.keys() - _BESIDE_REFERENCES:
+        kept = {name: part[name] for name in part if name in _BESIDE_REFERENCES}
+        found = None if reference in within else _definition(root, reference)
+        if found is None:
+            part = kept
+        else:
+            own = {name: part[name] for name in part if name != "$ref"}
+            part, within = {**found, **own}, (*within, reference)
+    return {
+        name: each if name in _DATA else _bare(each, root, within) for name, each in part.items()
+    }
+
+
+def _definition(root: Mapping[str, Any], reference: str) -> dict[str, Any] | None:
+    for place in _DEFINITIONS:
+        name = reference.removeprefix(f"#/{place}/")
+        found = root.get(place, {}).get(name) if name != reference else None
+        if isinstance(found, dict):
+            return found
+    return None
+
+
+_BESIDE_REFERENCES = frozenset(("$ref", *_DEFINITIONS))
+_DATA = ("enum", "const", "default", "examples")
 
 
 def _narrow(schema: Any) -> dict[str, Any]:

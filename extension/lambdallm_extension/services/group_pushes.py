@@ -40,7 +40,7 @@ class GroupPush:
         self._under_way = 0
         self._delivered = 0
         self._gone = 0
-        self._failed: errors.ExtensionError | None = None
+        self._failed: Exception | None = None
 
     def run(self) -> PushedToGroup:
         """Send it to all, and return how many have got it.
@@ -72,15 +72,16 @@ class GroupPush:
                     return
                 member = self._waiting.popleft()
                 self._under_way += 1
-            delivered, failed = 0, None
+            delivered = 0
+            failed: Exception | None = None
             try:
                 delivered = 1 if self._post(member) else -1
-            except errors.ExtensionError as error:
+            except Exception as error:  # noqa: BLE001 - the caller waits, and raises it
                 failed = error
-            finally:  # whatever came of it: the caller waits for it
+            finally:
                 self._settle(delivered, failed)
 
-    def _settle(self, delivered: int, failed: errors.ExtensionError | None) -> None:
+    def _settle(self, delivered: int, failed: Exception | None) -> None:
         with self._changed:
             self._under_way -= 1
             self._delivered += delivered > 0

@@ -146,19 +146,19 @@ def _body(answer: dict[str, Any]) -> bytes:
         return b""
     if not isinstance(body, str):
         raise MalformedError("The body is not a string.")
-    if not answer.get("isBase64Encoded"):
-        return body.encode()
     try:
+        if not answer.get("isBase64Encoded"):
+            return body.encode()
         return base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError):
-        raise MalformedError("The body is not base64.") from None
+        raise MalformedError("The body is neither text nor base64.") from None
 
 
 def _decode(payload: bytes) -> object:
     try:
         value: object = json.loads(payload)
-    except ValueError:
-        raise MalformedError("Not JSON.") from None
+    except (ValueError, RecursionError):
+        raise MalformedError("Not JSON, or nested too deeply.") from None
     return value
 
 

@@ -138,7 +138,7 @@ class HttpFront:
         stream = self._environment.invoke_stream(event)
         try:
             head, begun = self._rules.begin(stream)
-        except MalformedError:
+        except BaseException:  # whatever it is: nobody reads on
             stream.close(interrupt=self._interrupts)
             raise
         return head, Pieces(_pieces(begun, stream), self._gone(stream))

@@ -40,6 +40,8 @@ HEAD_MAX_BYTES = 1_048_576
 LINGERING_SECONDS = 0.5
 """How long a client that was answered before its request ended may read that. As Go's net/http."""
 
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
 _RESET = struct.pack("ii", 1, 0)
 """`SO_LINGER` that makes a `close` tell the peer at once, and that something is wrong."""
 
@@ -68,9 +70,19 @@ class Answer(NamedTuple):
 class Body:
     """The body of a request, on its way."""
 
-    def __init__(self, connection: socket.socket, reader: http1.Reader) -> None:
+    def __init__(
+        self, connection: socket.socket, reader: http1.Reader, *, awaited: bool = False
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            connection: Of the client.
+            reader: Which has read the head.
+            awaited: The client waits for `100 Continue` before it sends anything.
+        """
         self._connection = connection
         self._reader = reader
+        self._awaited = awaited
         self.complete = False
         self.aborted = False
 
@@ -87,7 +99,7 @@ class Body:
             if self.aborted:  # what had come before stays readable
                 raise ConnectionAbortedError
             if piece is None:
-                self._reader.feed(self._connection.recv(http1.RECEIVE_BYTES))
+                self._receive()
             elif piece:
                 yield piece
             else:
@@ -102,9 +114,15 @@ class Body:
             OSError: The connection broke.
         """
         while (body := self._reader.read_body()) is None:
-            self._reader.feed(self._connection.recv(http1.RECEIVE_BYTES))
+            self._receive()
         self.complete = True
         return body
+
+    def _receive(self) -> None:
+        if self._awaited:
+            self._awaited = False
+            self._connection.sendall(_CONTINUE)
+        self._reader.feed(self._connection.recv(http1.RECEIVE_BYTES))
 
     @property
     def trailers(self) -> http1.Headers:
@@ -183,7 +201,8 @@ class Server:
             while (request := reader.read_head()) is None:
                 reader.feed(connection.recv(http1.RECEIVE_BYTES))
             assert isinstance(request, http1.Request)  # noqa: S101 - a server's reader makes no other
-            body = Body(connection, reader)
+            awaited = request.header("expect").lower() == "100-continue"
+            body = Body(connection, reader, awaited=awaited)
             answer = self._handle(request, body)
         except http1.ConnectionEndedError:
             return False

@@ -10,7 +10,7 @@ from pathlib import Path
 if os.environ.get("RUNTIME_CLIENT_VERSION"):
     sys.modules["awslambdaric"].__version__ = os.environ["RUNTIME_CLIENT_VERSION"]
 
-from lambdallm import Session, sse, stream_handler
+from lambdallm import InvalidRequestError, Session, sse, stream_handler
 
 FOLDER = Path(tempfile.gettempdir())
 
@@ -26,6 +26,15 @@ def gated(event, context):
     context.start_response(201, headers={"x-one": "1"}, cookies=["a=1"])
     yield "first "
     wait_for("go")
+    yield "second"
+    (FOLDER / "ended").touch()
+
+
+@stream_handler(via="function-url")
+async def gated_coroutine(event, context):
+    context.start_response(201, headers={"x-one": "1"}, cookies=["a=1"])
+    yield "first "
+    wait_for("go")  # which holds the whole loop up
     yield "second"
     (FOLDER / "ended").touch()
 
@@ -48,6 +57,40 @@ def raw(event, context):
     yield from {"nothing": [], "kinds": [b"\xff\x00", "ä", {"n": 1}], "text": ["one"]}[event["say"]]
     if event.get("fail"):
         raise LookupError("told")
+
+
+class MuteError(Exception):
+    def __str__(self):
+        raise ValueError("no words")
+
+
+AWKWARD = {
+    "long": ValueError("x" * 100_000),
+    "half": ValueError("half a character: \ud800"),
+    "mute": MuteError(),
+    "ours": InvalidRequestError("half a character: \ud800" + "x" * 100_000),
+}
+
+
+def awkward(event, context):
+    yield sse("one")
+    if event.get("queryStringParameters", event)["say"] in AWKWARD:
+        raise AWKWARD[event.get("queryStringParameters", event)["say"]]
+
+
+awkward_invoked = stream_handler(via="invoke", error_event=True)(awkward)
+awkward_asked = stream_handler(via="function-url", error_event=True)(awkward)
+
+
+@stream_handler(via="function-url", timeout_buffer=2)
+def flooding(event, context):
+    try:
+        while event["rawPath"] == "/flood":
+            yield bytes(65_536)
+        yield "dry"
+    except GeneratorExit:
+        (FOLDER / "cancelled").touch()
+        raise
 
 
 @stream_handler(via="function-url")
@@ -81,6 +124,17 @@ def tell(event, context):
 cancelling = stream_handler(via="function-url", session=Session())(tell)
 keeping = stream_handler(via="function-url", session=Session(), keep_partial=True)(tell)
 finishing = stream_handler(via="function-url", session=Session(), on_disconnect="finish")(tell)
+
+
+@stream_handler(via="function-url", session=Session(), keep_partial=True)
+def planning(event, context):
+    context.session.add_message("user", "Tell me.")
+    plan = context.stream("A plan that nobody sees.", model="scripted/long")
+    next(plan)
+    while True:
+        yield sse("shown ")
+        yield sse({"n": 1}, event="other")
+        time.sleep(0.005)
 
 
 @stream_handler(via="function-url", session=Session())

@@ -297,3 +297,26 @@ def test_a_body_of_any_depth_is_walked() -> None:
         deep = [deep]
 
     assert bound_of({"messages": deep}).input_tokens
+
+
+SHAPES = ("title", "document", "image", "video", "file", "container", "conversation", "file_id")
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_schemas_fields_are_text_whatever_they_are_called(name: str) -> None:
+    inner = {"type": name, "description": '"\n\x01' * 500}
+    schema = {"type": "object", "properties": {name: inner, "n": {name: inner}}}
+    body = {"messages": TEXT, "max_tokens": 9, "output_schema": schema}
+    plain = {**body, "output_schema": json.loads(json.dumps(schema).replace(name, "x" * len(name)))}
+
+    bound = bound_of(body)
+
+    assert (bound.unbounded, bound.unpriced, bound.tool_uses) == ("", "", 0)
+    assert bound.input_tokens == bound_of(plain).input_tokens
+    assert (bound.input_tokens or 0) > len(json.dumps(schema)) + len("Hello")
+
+
+def test_a_document_beside_a_schema_is_as_long_as_it_is() -> None:
+    part = {"document": {"format": "pdf", "source": {"bytes": "AAAA"}}}
+
+    assert bound_of({"messages": content(part), "output_schema": {}}).unbounded

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 from fakes.api_server import ApiServer, Reply, load
 from lambdallm_extension.errors import ProviderError
 from lambdallm_extension.providers.bedrock.models import takes_schema
-from lambdallm_extension.providers.output_schemas import grammar, instructed
+from lambdallm_extension.providers.output_schemas import grammar, instructed, with_bare_references
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 CLOSED = {**CITY, "additionalProperties": False}
@@ -40,6 +40,9 @@ CLAUDE = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
         ({"type": ["string", "null"]}, {"anyOf": [{"type": "string"}, {"type": "null"}]}),
         ({"$ref": "#/$defs/C", "$defs": {"C": CITY}},
          {"$ref": "#/$defs/C", "$defs": {"C": CLOSED}}),
+        ({"type": "array", "items": {"$ref": "#/$defs/C", "description": "A city."},
+          "$defs": {"C": CITY}},
+         {"type": "array", "items": {**CLOSED, "description": "A city."}, "$defs": {"C": CLOSED}}),
         ({"type": "boolean", "default": True, "$comment": "x"}, {"type": "boolean"}),
     ],
 )  # fmt: skip
@@ -184,6 +187,38 @@ def test_a_model_that_refuses_the_field_is_asked_by_a_sentence(
     for body in others:
         assert "json_schema" not in body
         assert "follows this JSON schema" in body
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "The compiled grammar is too large, which would cause performance issues.",
+        "Schemas contains too many parameters with union types (17 parameters). (limit: 16)",
+        "Schemas contains too many optional parameters (27)",
+        "Schema is too complex. Please simplify",
+        "Unknown name 'additionalProperties' at 'generation_config.response_schema'",
+    ],
+)
+def test_a_schema_that_is_too_much_is_asked_for_by_a_sentence(
+    words: str, open_named: Any, deadline_ms: int
+) -> None:
+    with ApiServer(refusal(words), load("bedrock_converse.json").replies["text"]) as server:
+        opened = open_named("bedrock", AWS_ENDPOINT_URL_BEDROCK_RUNTIME=server.url)
+        opened.chat(CLAUDE, ASKED, deadline_ms=deadline_ms)
+
+    assert ["follows this JSON schema" in str(asked.json) for asked in server.asked] == [
+        False,
+        True,
+    ]
+
+
+def test_a_reference_that_leads_to_itself_is_left_where_it_is() -> None:
+    definition = {"type": "object", "properties": {"next": {"$ref": "#/$defs/L", "title": "N"}}}
+    bare = with_bare_references({"$ref": "#/$defs/L", "$defs": {"L": definition}})
+
+    inner = bare["$defs"]["L"]["properties"]["next"]
+    assert inner["title"] == "N"
+    assert inner["properties"]["next"] == {"$ref": "#/$defs/L"}
 
 
 def test_another_refusal_stays_one(open_named: Any, deadline_ms: int) -> None:

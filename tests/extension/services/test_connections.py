@@ -340,6 +340,15 @@ def test_one_who_cannot_be_reached_keeps_it_from_nobody(place: Place) -> None:
         place.tell()
 
 
+def test_a_fault_of_ours_loses_nobody_without_a_word(place: Place) -> None:
+    for number in range(40):
+        place.join(f"c{number}")
+    place.gateway.answers["c17"] = [ZeroDivisionError("ours")]
+
+    with pytest.raises(ZeroDivisionError):
+        place.tell()
+
+
 def test_a_permission_that_is_missing_ends_it(place: Place) -> None:
     for number in range(200):
         place.join(f"c{number}")

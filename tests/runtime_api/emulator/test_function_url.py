@@ -134,6 +134,16 @@ def test_a_prelude_that_comes_in_pieces(streaming: FunctionUrl, tmp_path: Path) 
     assert (response.status_code, response.text) == (418, "one")
 
 
+@pytest.mark.parametrize(
+    "metadata", ["[" * 5_000 + "]" * 5_000, r'{"headers": {"x-a": "\ud800"}}'], ids=["deep", "half"]
+)
+def test_a_prelude_that_cannot_be_read_is_a_502(streaming: FunctionUrl, metadata: str) -> None:
+    response = post(streaming.url, plan(prelude(metadata), ["chunk", "x"], *END, headers=HTTP))
+
+    assert (response.status_code, response.content) == (502, FAILED)
+    assert post(streaming.url, plan(["chunk", "next"], *END)).text == "next"
+
+
 def test_without_the_content_type_the_bytes_are_the_body(streaming: FunctionUrl) -> None:
     text = '{"statusCode": 418}' + "\0" * 8 + "one"
     response = post(streaming.url, plan(["chunk", text], *END))
@@ -282,7 +292,10 @@ def test_a_streamed_response_is_collected(buffered: FunctionUrl) -> None:
         ('{"statusCode": 200, "body": {"a": 1}}', 502, FAILED),
         ('{"statusCode": 200, "body": "?", "isBase64Encoded": true}', 502, FAILED),
         ("no JSON", 502, FAILED),
+        (r'{"statusCode": 200, "body": "\ud800"}', 502, FAILED),
+        ("[" * 5_000 + "]" * 5_000, 502, FAILED),
     ],
+    ids=lambda value: str(value)[:60],
 )  # fmt: skip
 def test_what_a_buffered_answer_means(
     buffered: FunctionUrl, answer: str, status: int, body: bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -100,6 +101,18 @@ def test_bodies_are_text_or_base64(
 
     expected = content.decode() if as_text else base64.b64encode(content).decode()
     assert (event["body"], event["isBase64Encoded"]) == (expected, not as_text)
+
+
+def test_a_body_that_waits_to_be_asked_for(buffered: FunctionUrl) -> None:
+    host, _, port = buffered.url.removeprefix("http://").partition(":")
+    head = f"POST / HTTP/1.1\r\nHost: {host}\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n"
+    with socket.create_connection((host, int(port)), 30) as connection:
+        connection.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+        with connection.makefile("rb") as answer:
+            assert answer.readline() == b"HTTP/1.1 100 Continue\r\n"
+            assert answer.readline() == b"\r\n"
+            connection.sendall(b"hi")
+            assert answer.readline().startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_request_without_a_body(buffered: FunctionUrl) -> None:

@@ -11,6 +11,7 @@ import pytest
 from fakes.streaming_runtime import END, chunks, plan, write_runtime
 from fakes.waiting import until
 from lambda_runtime_api.emulator import Environment, InvocationStream, StreamError
+from lambda_runtime_api.emulator.responses import TRAILERS_MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,6 +120,24 @@ def test_trailers_that_were_not_announced_are_none(environment: Environment) -> 
     stream = environment.invoke_stream(plan(*steps, headers={"Trailer": ""}))
 
     assert (list(stream), stream.error) == ([b"one"], None)
+
+
+@pytest.mark.parametrize(
+    ("over", "error_type"), [(0, "Odd"), (1, "Runtime.TruncatedResponse")], ids=["within", "over"]
+)
+def test_longer_trailers_cut_the_response(
+    environment: Environment, over: int, error_type: str
+) -> None:
+    begin = "Lambda-Runtime-Function-Error-Type: Odd\r\nLambda-Runtime-Function-Error-Body: "
+    text = "A" * (TRAILERS_MAX_BYTES - len(begin) - len("\r\n\r\n") + over)
+    step = ["raw", f"0\r\n{begin}{text}\r\n\r\n"]
+
+    stream = environment.invoke_stream(plan(["chunk", "one"], step, ["told"]))
+
+    assert b"".join(stream) == b"one"
+    assert stream.error is not None
+    assert stream.error.error_type == error_type
+    assert list(environment.invoke_stream(plan(["chunk", "two"], *END))) == [b"two"]
 
 
 def test_a_body_of_an_error_that_is_not_base64(environment: Environment) -> None:
@@ -277,10 +296,15 @@ def test_a_mode_that_does_not_exist(environment: Environment) -> None:
 
 
 def test_what_is_not_allowed_in_the_middle(environment: Environment, tmp_path: Path) -> None:
-    steps = [["chunk", "one"], ["next"], ["error", "{}"], ["chunk", "two"], *END]
-    stream = environment.invoke_stream(plan(*steps))
+    gate = tmp_path / "gate"
+    begun = [["chunk", "one"], ["gate", str(gate)]]
+    stream = environment.invoke_stream(
+        plan(*begun, ["next"], ["error", "{}"], ["chunk", "two"], *END)
+    )
 
-    assert b"".join(stream) == b"onetwo"
+    assert next(stream) == b"one"
+    gate.touch()
+    assert b"".join(stream) == b"two"
     environment.wait_until_idle()
     refused = "State transition from InvocationResponse to {} failed for runtime. "
     [asked] = printed(environment, "next")

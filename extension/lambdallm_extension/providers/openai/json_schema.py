@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lambdallm_extension.providers.output_schemas import with_bare_references
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,31 +18,46 @@ _NAME_MAX = 64
 def is_strict(schema: object) -> bool:
     """Say whether OpenAI takes a schema with `strict`: it refuses others with it.
 
-    Each object must forbid other properties and require all it has.
-    Source: platform.openai.com/docs, "Structured outputs", 2026-11.
+    The whole is an object, each object forbids other properties and requires all it has, each part
+    says what it is, and a reference says nothing else.
+    Source: platform.openai.com/docs, "Structured outputs"; openai-python (`_pydantic`), 2026-11.
     """
-    if isinstance(schema, list):
-        return all(is_strict(part) for part in schema)
-    if not isinstance(schema, dict):
-        return True
-    if "properties" in schema or schema.get("type") == "object":
-        properties = schema.get("properties")
-        required = schema.get("required")
-        if schema.get("additionalProperties") is not False or not isinstance(properties, dict):
+    return isinstance(schema, dict) and schema.get("type") == "object" and _is_strict(schema)
+
+
+def _is_strict(part: object) -> bool:
+    if not isinstance(part, dict) or not _UNKNOWN.isdisjoint(part):
+        return False
+    if "$ref" in part:
+        return len(part) == 1
+    if not any(word in part for word in ("type", "anyOf", "enum", "const")):
+        return False
+    inner = [*part.get("anyOf", ()), *([part["items"]] if "items" in part else ())]
+    for name in ("$defs", "definitions"):
+        inner += part.get(name, {}).values()
+    if "properties" in part or part.get("type") == "object":
+        properties, required = part.get("properties"), part.get("required")
+        if part.get("additionalProperties") is not False or not isinstance(properties, dict):
             return False
         if set(properties) != set(required if isinstance(required, list) else ()):
             return False
-        if not all(is_strict(part) for part in properties.values()):
-            return False
-    return all(is_strict(part) for name, part in schema.items() if name not in _NO_SCHEMAS)
+        inner += properties.values()
+    return all(_is_strict(each) for each in inner)
 
 
-_NO_SCHEMAS = ("properties", "required", "enum", "const", "default", "examples")
+_UNKNOWN = frozenset((
+    "allOf", "oneOf", "not", "if", "then", "else", "prefixItems", "patternProperties",
+    "propertyNames", "contains", "dependentRequired", "dependentSchemas", "unevaluatedItems",
+    "unevaluatedProperties",
+))  # fmt: skip
 
 
 def described(schema: dict[str, Any]) -> dict[str, Any]:
     """Return a schema as answers are asked for in it."""
-    return {"name": schema_name(schema), "schema": schema, "strict": is_strict(schema)}
+    bare = with_bare_references(schema)
+    if is_strict(bare):
+        return {"name": schema_name(schema), "schema": bare, "strict": True}
+    return {"name": schema_name(schema), "schema": schema, "strict": False}
 
 
 def schema_name(schema: Mapping[str, Any]) -> str:

@@ -169,10 +169,15 @@ STRICT = {
         ({**STRICT, "required": ["a"]}, False),
         ({**STRICT, "additionalProperties": True}, False),
         ({"type": "object", "properties": {}}, False),
-        ({"type": "array", "items": STRICT}, True),
+        ({"type": "array", "items": STRICT}, False),
+        ({**STRICT, "properties": {"a": {"type": "array", "items": STRICT}, "b": STRICT}}, True),
+        ({**STRICT, "properties": {"a": {}, "b": STRICT}}, False),
+        ({**STRICT, "properties": {"a": {"oneOf": [STRICT]}, "b": STRICT}}, False),
+        ({**STRICT, "properties": {"a": {"anyOf": [STRICT]}, "b": STRICT}}, True),
+        ({**STRICT, "properties": {"a": {"anyOf": [{}]}, "b": STRICT}}, False),
         ({"type": "array", "items": {"type": "object"}}, False),
         ({**STRICT, "$defs": {"x": {"type": "object"}}}, False),
-        ({**STRICT, "properties": {"a": {"enum": [{"type": "object"}]}, "b": {}}}, True),
+        ({**STRICT, "properties": {"a": {"enum": [{"type": "object"}]}, "b": STRICT}}, True),
     ],
 )
 def test_a_schema_is_strict_where_openai_would_take_it(schema: dict, strict: bool) -> None:
@@ -182,6 +187,25 @@ def test_a_schema_is_strict_where_openai_would_take_it(schema: dict, strict: boo
     assert described["json_schema"]["name"] == "My_answer_"
     assert described["json_schema"]["strict"] is strict
     assert described["json_schema"]["schema"] == {"title": "My answer!", **schema}
+
+
+def test_a_reference_with_a_description_is_written_out() -> None:
+    inner = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+    told = {"$ref": "#/$defs/In", "description": 'The "$ref".'}
+    schema = {
+        "type": "object",
+        "properties": {"$ref": told, "b": {"$ref": "#/$defs/In"}},
+        "required": ["$ref", "b"],
+        "additionalProperties": False,
+        "$defs": {"In": inner},
+    }
+
+    sent = encode(output_schema=schema)["response_format"]["json_schema"]
+
+    assert sent["strict"] is True
+    assert sent["schema"]["properties"] == {
+        "$ref": {**inner, "description": "The \"$ref\"."}, "b": {"$ref": "#/$defs/In"},
+    }  # fmt: skip
 
 
 SAMPLED = {"temperature": 0.2, "top_p": 0.9, "stop_sequences": ["END"], "max_tokens": 7}
