@@ -120,7 +120,7 @@ class Answer:
             error: What was raised.
             problem: What may be told of it.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # each way has its own
 
     def send(self, response: Any) -> Any:
         """Deliver an answer that is no stream; return what goes back to the runtime."""
@@ -202,10 +202,10 @@ class Answer:
 
     def _put(self, data: bytes, chunk: Any) -> None:
         """Send a chunk: its bytes, or as it was yielded."""
-        raise NotImplementedError
+        raise NotImplementedError  # each way has its own
 
     def _returned(self, head: ResponseHead) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError  # each way has its own
 
     def _log(self, level: str, message: str, **facts: Any) -> None:
         from lambdallm import _log

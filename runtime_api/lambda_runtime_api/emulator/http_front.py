@@ -33,11 +33,11 @@ class Rules:
 
     def event(self, request: Request, body: bytes, request_id: str) -> dict[str, Any]:
         """Make the function's event."""
-        raise NotImplementedError
+        raise NotImplementedError  # each service has its own
 
     def preflight(self, request: Request) -> Answer | None:
         """Answer what the function is not asked for."""
-        raise NotImplementedError
+        raise NotImplementedError  # each service has its own
 
     def read(self, result: Invocation) -> tuple[Head, bytes]:
         """Read a whole answer.
@@ -45,7 +45,7 @@ class Rules:
         Raises:
             MalformedError: It cannot be sent on.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # each service has its own
 
     def begin(self, stream: InvocationStream) -> tuple[Head, bytes]:
         """Read the beginning of a streamed answer: its head, and what has come behind that.
@@ -53,11 +53,11 @@ class Rules:
         Raises:
             MalformedError: It cannot be sent on.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # each service has its own
 
     def added(self, request: Request) -> list[tuple[str, str]]:
         """Return headers that are sent in the place of the function's."""
-        raise NotImplementedError
+        raise NotImplementedError  # each service has its own
 
     failed: bytes
     """The body of a 502."""

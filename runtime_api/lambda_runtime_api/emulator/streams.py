@@ -101,15 +101,15 @@ class Receiver:
             return True
 
     def _take(self, data: bytes) -> bool:
-        raise NotImplementedError
+        raise NotImplementedError  # each receiver has its own
 
     def finish(self, invocation: Invocation, content_type: str = "") -> None:
         """Take the end of the invocation, with the payload where it was not streamed."""
-        raise NotImplementedError
+        raise NotImplementedError  # each receiver has its own
 
     def fail(self, error: BaseException) -> None:
         """Take that the emulator itself has failed."""
-        raise NotImplementedError
+        raise NotImplementedError  # each receiver has its own
 
 
 class Collected(Receiver):
